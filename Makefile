@@ -26,7 +26,7 @@ check: $(TEST_READY) ## Style, types and import contracts
 	$(BIN)/lint-imports --no-logo
 
 test: check ## Check, then run all tests (ARGS="-k pause" picks some)
-	CHROMIUM="$$(scripts/chromium.sh)"; export CHROMIUM; exec $(BIN)/python -m pytest $(ARGS)
+	CHROMIUM="$$(scripts/chromium.sh)" && export CHROMIUM && exec $(BIN)/python -m pytest $(ARGS)
 
 lock: $(UV) ## Write the hashed requirements from the .in files
 	$(LOCK) requirements.in -o requirements.txt
