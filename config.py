@@ -1,0 +1,76 @@
+"""Every setting of Sluice, typed. This is the only reader of the environment; it imports nothing of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class BadSetting(Exception):
+    """A setting in the environment is wrong; the message is one line that names it."""
+
+
+class Config(BaseSettings):
+    """The settings, each read from the environment variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address that the web server listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port that the web server listens on.")
+    data_dir: Path = Field(Path("var"), description="Folder for the SQLite database, the broker's files and exports.")
+    database_url: str = Field(
+        default_factory=lambda known: f"sqlite:///{Path(known['data_dir']).absolute()}/sluice.db",
+        description="SQLAlchemy address of the database: `sqlite:///…` or `postgresql+psycopg://…`.",
+    )
+    redis_url: str | None = Field(
+        None, description="Address of Redis or Valkey. Without it `make run` starts a private Valkey."
+    )
+    workers: int = Field(2, ge=0, le=1000, description="Worker processes that `make run` starts.")
+    web_processes: int = Field(1, ge=1, le=64, description="Web processes that `make run` starts, 8 threads each.")
+    task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Python modules that register task types, separated by commas."
+    )
+    script_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (Path(__file__).parent / "jobs" / "builtin" / "scripts",),
+        description="Folders whose executable files `script.execute` may run, separated by commas.",
+    )
+    demo: bool = Field(False, description="Make the demo accounts and a trickle of demo tasks.")
+    secret_key: SecretStr | None = Field(
+        None, description="Signs cookies and form tokens; 32 characters or more. The web server does not start without."
+    )
+    cookie_secure: bool = Field(
+        False, description="Send cookies over HTTPS only. Switch it on wherever Sluice is served over HTTPS."
+    )
+    session_idle_minutes: int = Field(30, ge=1, description="A login ends after so many minutes without a click.")
+    session_hours: int = Field(12, ge=1, description="A login ends after so many hours whatever happens.")
+    slice_seconds: float = Field(1.0, gt=0, description="How long one turn works for one business.")
+    lease_seconds: float = Field(10.0, gt=0, description="A running task whose worker is silent for so long is lost.")
+    heartbeat_seconds: float = Field(3.0, gt=0, description="How often a worker renews the lease of a running task.")
+    beat_seconds: float = Field(1.0, gt=0, description="How often the scheduler repairs what fell between.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _with_our_driver(cls, url: str) -> str:
+        for scheme in ("postgres://", "postgresql://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return url
+
+    @field_validator("task_modules", "script_dirs", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def from_env(cls) -> Config:
+        """Read the environment. BadSetting names every variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise BadSetting(wrong) from None

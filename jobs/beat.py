@@ -1,0 +1,111 @@
+"""What the leading scheduler repeats: the one place that repairs what fell between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from redis import RedisError
+from sqlalchemy import exists, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs import leases, pauses, queue, task_types
+from jobs.claims import any_ready
+from jobs.models import Pause, Task
+from jobs.states import State
+from tenants.clock import clock
+from tenants.database import transaction
+from tenants.models import Business
+
+log = structlog.get_logger()
+
+_SETTLE_SECONDS = 0.5  # of one beat
+
+
+class Beat:
+    """One beat after the other. It remembers which turns looked lost at the last one."""
+
+    def __init__(self, also: Sequence[Callable[[], None]] = ()) -> None:
+        self._repairs = [self.reap, self.end_expired_pauses, self.settle, self.wake_ready, *also]
+        self._missing: dict[tuple[int, str], str] = {}
+
+    def __call__(self) -> None:
+        """Do each repair; one that fails does not stop the others, and is tried again at the next beat."""
+        for repair in self._repairs:
+            self._try(repair)
+
+    def reap(self) -> None:
+        """Take tasks back from workers that disappeared."""
+        with transaction() as session:
+            lost = leases.reap(session)
+        if lost:
+            log.warning("leases ran out", tasks=lost)
+
+    def end_expired_pauses(self) -> None:
+        """Write down the end of pauses whose time is over. They stopped counting by themselves."""
+        with transaction() as session:
+            session.execute(
+                update(Pause).where(Pause.ended_at.is_(None), Pause.until <= clock()).values(ended_at=Pause.until)
+            )
+
+    def settle(self) -> None:
+        """Mark what is paused and unmark what is not, in chunks, for half a second at most."""
+        ends_at = time.monotonic() + _SETTLE_SECONDS
+        for business_id in self._unsettled():
+            moved = 1
+            while moved and time.monotonic() < ends_at:
+                with transaction(claims=True) as session:
+                    moved = pauses.settle(session, business_id)
+
+    def wake_ready(self) -> None:
+        """Queue a turn wherever tasks are ready and no turn is."""
+        for business_id, name in self._ready():
+            if not queue.wake_now(business_id, name):
+                self._replace_lost(business_id, name)
+
+    def _replace_lost(self, business_id: int, name: str) -> None:
+        """A turn that is marked as queued, but is in no queue at two beats, was lost between pop and begin."""
+        pair, ticket = (business_id, name), queue.missing_ticket(business_id, name)
+        if ticket and self._missing.get(pair) == ticket:
+            queue.begin_turn(business_id, name, ticket)
+            queue.wake_now(business_id, name)
+            log.warning("a turn was lost", business=business_id, queue=name)
+        if ticket:
+            self._missing[pair] = ticket
+        else:
+            self._missing.pop(pair, None)
+
+    def _unsettled(self) -> list[int]:
+        """The businesses under a pause, and those with tasks that are marked as paused."""
+        under_pause = exists().where(
+            Pause.ended_at.is_(None), (Pause.business_id == Business.id) | Pause.business_id.is_(None)
+        )
+        marked = exists().where(Task.business_id == Business.id, Task.stands(State.PAUSED))
+        with transaction(read_only=True) as session:
+            return list(session.scalars(select(Business.id).where(under_pause | marked)))
+
+    def _ready(self) -> list[tuple[int, str]]:
+        """Every (business, queue) with a task that may start now."""
+        with transaction(read_only=True) as session:
+            pending = [
+                (business_id, name)
+                for name in task_types.queues()
+                for business_id in session.scalars(
+                    select(Business.id).where(
+                        exists().where(
+                            Task.business_id == Business.id,
+                            Task.queue == name,
+                            Task.stands(State.PENDING),
+                            Task.next_try_at <= clock(),
+                        )
+                    )
+                )
+            ]
+            return [(business_id, name) for business_id, name in pending if any_ready(session, business_id, name)]
+
+    def _try(self, repair: Callable[[], None]) -> None:
+        try:
+            repair()
+        except (SQLAlchemyError, RedisError) as error:
+            log.warning("a repair failed", repair=getattr(repair, "__name__", repr(repair)), error=str(error))

@@ -1,0 +1,1 @@
+"""Task types that ship with Sluice and do real work: counting, exports and scripts."""

@@ -1,0 +1,216 @@
+"""What a worker writes of tasks: claims, ends, heartbeats. Every write but a claim says WHERE claim_token = mine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, and_, exists, insert, null, select, update
+from sqlalchemy.orm import Session
+
+from jobs import pauses, task_types
+from jobs.attempts import Claim, Outcome
+from jobs.context import News
+from jobs.models import Attempt, Entry, Task
+from jobs.states import FINAL, State
+from tenants.clock import clock
+from tenants.models import Business, User
+
+# Tables, not classes: the claim path makes no ORM objects.
+_tasks: Table = Task.__table__  # type: ignore[assignment]
+_UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that ended: its outcome, when it began and ended, and what the handler said last."""
+
+    claim: Claim
+    outcome: Outcome
+    started_at: datetime
+    ended_at: datetime
+    news: News | None
+
+
+def claim(
+    session: Session, business_id: int, name: str, *, limit: int, worker: str, lease_seconds: float
+) -> list[Claim]:
+    """Claim the best ready tasks, in order. The pause check and the start are one transaction."""
+    token = secrets.token_hex(8)
+    best = (
+        select(_tasks.c.id)
+        .where(_ready(session, business_id, name))
+        .order_by(*Task.claim_order())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("best")
+        .prefix_with("MATERIALIZED", dialect="postgresql")  # else a plan may run it again and claim more than `limit`
+    )
+    rows = session.execute(
+        update(_tasks)
+        .where(_tasks.c.id.in_(select(best.c.id)))
+        .values(
+            state=State.RUNNING,
+            attempts=_tasks.c.attempts + 1,
+            claim_token=token,
+            lease_until=clock(lease_seconds),
+            started_at=clock(),
+            worker=worker,
+            pid=os.getpid(),
+        )
+        .returning(
+            _tasks.c.id,
+            _tasks.c.user_id,
+            _tasks.c.task_type,
+            _tasks.c.payload,
+            _tasks.c.attempts,
+            _tasks.c.max_attempts,
+            _tasks.c.started_at,
+            _tasks.c.priority,
+            _tasks.c.next_try_at,
+        )
+    ).all()
+    if not rows:
+        return []
+    slug, emails = _names(session, business_id, {row.user_id for row in rows})
+    return [
+        Claim(
+            id=row.id,
+            business_id=business_id,
+            business=slug,
+            user=emails.get(row.user_id),
+            task_type=row.task_type,
+            payload=row.payload,
+            attempt=row.attempts,
+            max_attempts=row.max_attempts,
+            token=token,
+            claimed_at=row.started_at,
+        )
+        for row in sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
+    ]
+
+
+def any_ready(session: Session, business_id: int, name: str) -> bool:
+    """Whether a claim would find something now."""
+    return bool(session.scalar(select(exists().where(_ready(session, business_id, name)))))
+
+
+def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> set[int]:
+    """Which of these claims are still ours and under no pause."""
+    standing = pauses.standing(session, business_id)
+    rows = session.scalars(
+        select(_tasks.c.id).where(
+            _tasks.c.id.in_([one.id for one in claimed]),
+            _tasks.c.claim_token.in_({one.token for one in claimed}),
+            _tasks.c.lease_until > clock(),
+            ~standing.covering(),
+        )
+    )
+    return set(rows)
+
+
+def give_back(session: Session, unbegun: Sequence[Claim]) -> None:
+    """Return claimed tasks that did not begin. It costs no attempt."""
+    for token, claims in _by_token(unbegun):
+        session.execute(
+            update(_tasks)
+            .where(_tasks.c.id.in_([one.id for one in claims]), _tasks.c.claim_token == token)
+            .values(state=State.PENDING, attempts=_tasks.c.attempts - 1, started_at=null(), **_UNCLAIMED)
+        )
+
+
+def record(session: Session, ended: Sequence[Ended], worker: str) -> None:
+    """Write how attempts ended. One that was taken away meanwhile is dropped."""
+    if not ended:
+        return
+    tell(session, [(one.claim, one.news) for one in ended if one.news])
+    mine: set[int] = set()
+    for (token, state, wait), group in itertools.groupby(sorted(ended, key=_alike), key=_alike):
+        mine |= _move(session, token, State(state), wait, [one.claim.id for one in group])
+    rows = [_attempt(one, worker) for one in ended if one.claim.id in mine]
+    if rows:
+        session.execute(insert(Attempt.__table__), rows)  # type: ignore[arg-type]
+
+
+def tell(session: Session, news: Sequence[tuple[Claim, News]]) -> None:
+    """Write what handlers said: log lines, steps, progress."""
+    for one, said in news:
+        mine = session.execute(
+            update(_tasks)
+            .where(_tasks.c.id == one.id, _tasks.c.claim_token == one.token)
+            .values(progress_done=said.done, progress_total=said.total, step=said.step)
+        )
+        if mine.rowcount and said.lines:  # type: ignore[attr-defined]
+            about = {"business_id": one.business_id, "task_id": one.id, "attempt": one.attempt}
+            session.execute(insert(Entry.__table__), [{**about, **vars(line)} for line in said.lines])  # type: ignore[arg-type]
+
+
+def renew(session: Session, one: Claim, lease_seconds: float) -> bool:
+    """The heartbeat of a running task; False when the attempt was taken away."""
+    renewed = session.execute(
+        update(_tasks)
+        .where(_tasks.c.id == one.id, _tasks.c.claim_token == one.token)
+        .values(lease_until=clock(lease_seconds))
+    )
+    return bool(renewed.rowcount)  # type: ignore[attr-defined]
+
+
+def _ready(session: Session, business_id: int, name: str) -> ColumnElement[bool]:
+    """True of what may start now: pending, due, of a type known here, and under no pause."""
+    standing = pauses.standing(session, business_id)
+    ready = and_(
+        Task.business_id == business_id,
+        Task.queue == name,
+        Task.stands(State.PENDING),
+        Task.next_try_at <= clock(),
+        Task.task_type.in_([one.name for one in task_types.all_types() if one.queue == name]),
+    )
+    return and_(ready, ~standing.covering()) if standing.pauses else ready
+
+
+def _names(session: Session, business_id: int, user_ids: set[int | None]) -> tuple[str, dict[int | None, str]]:
+    slug = session.scalar(select(Business.slug).where(Business.id == business_id))
+    users = session.execute(select(User.id, User.email).where(User.id.in_(user_ids - {None})))
+    return str(slug), {row.id: row.email for row in users}
+
+
+def _alike(one: Ended) -> tuple[str, str, float]:
+    return one.claim.token, one.outcome.state, one.outcome.retry_seconds
+
+
+def _move(session: Session, token: str, state: State, wait: float, ids: list[int]) -> set[int]:
+    """Give these tasks their next state; answer those whose attempt was still ours."""
+    after = {"ended_at": clock()} if state in FINAL else {"next_try_at": clock(wait), "started_at": null()}
+    moved = session.scalars(
+        update(_tasks)
+        .where(_tasks.c.id.in_(ids), _tasks.c.claim_token == token)
+        .values(state=state, **_UNCLAIMED, **after)
+        .returning(_tasks.c.id)
+    )
+    return set(moved)
+
+
+def _attempt(one: Ended, worker: str) -> dict[str, Any]:
+    return {
+        "business_id": one.claim.business_id,
+        "task_id": one.claim.id,
+        "number": one.claim.attempt,
+        "outcome": one.outcome.kind,
+        "worker": worker,
+        "pid": os.getpid(),
+        "started_at": one.started_at,
+        "ended_at": one.ended_at,
+        "result": one.outcome.result,
+        "error": one.outcome.error,
+        "traceback": one.outcome.traceback,
+    }
+
+
+def _by_token(claims: Sequence[Claim]) -> list[tuple[str, list[Claim]]]:
+    ordered = sorted(claims, key=lambda one: one.token)
+    return [(token, list(group)) for token, group in itertools.groupby(ordered, key=lambda one: one.token)]

@@ -1,0 +1,93 @@
+"""The `task` that a handler gets: what it is about, and log, step and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jobs.payloads import storable
+
+MAX_ENTRY_CHARACTERS = 4_000
+MAX_ENTRIES = 5_000  # of one attempt
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log line or the beginning of a step."""
+
+    kind: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class News:
+    """What a handler said since it was last asked."""
+
+    lines: list[Line]
+    done: int | None
+    total: int | None
+    step: str | None
+
+
+class TaskContext:
+    """What a handler knows of its task, and how it tells what it is doing.
+
+    Nothing that it says is a database call: a thread beside the handler writes it within a second.
+    """
+
+    def __init__(self, id_: int, attempt: int, business: str, user: str | None) -> None:
+        self.id = id_
+        self.attempt = attempt
+        self.business = business
+        self.user = user
+        self._lock = threading.Lock()
+        self._lines: list[Line] = []
+        self._said = 0
+        self._done: int | None = None
+        self._total: int | None = None
+        self._step: str | None = None
+        self._is_new = False
+
+    def log(self, message: str) -> None:
+        """Add a line to the task's log. Long lines are cut, and so is a log of more than 5,000 lines."""
+        self._say("log", str(message))
+
+    @contextlib.contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Name what the handler does in this block."""
+        self._say("step", title)
+        with self._lock:
+            outer, self._step, self._is_new = self._step, storable(title[:200]), True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._step, self._is_new = outer, True
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell how much of the work is done."""
+        with self._lock:
+            self._done, self._total, self._is_new = int(done), int(total), True
+
+    def news(self) -> News | None:
+        """What is new since the last call; None if nothing is."""
+        with self._lock:
+            if not self._is_new:
+                return None
+            lines, self._lines, self._is_new = self._lines, [], False
+            return News(lines, self._done, self._total, self._step)
+
+    def _say(self, kind: str, text: str) -> None:
+        if len(text) > MAX_ENTRY_CHARACTERS:
+            text = f"{text[:MAX_ENTRY_CHARACTERS]} … {len(text) - MAX_ENTRY_CHARACTERS:,} characters cut"
+        with self._lock:
+            self._said += 1
+            if self._said == MAX_ENTRIES + 1:
+                text = f"The log is cut here: {MAX_ENTRIES:,} lines are allowed."
+            if self._said <= MAX_ENTRIES + 1:
+                self._lines.append(Line(kind, storable(text), datetime.now(UTC)))
+                self._is_new = True

@@ -1,0 +1,188 @@
+"""The tables of what runs: tasks, their attempts and entries, and the pause registry."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    literal,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from jobs.states import State
+from tenants.clock import UtcDateTime, clock
+from tenants.database import Base, BigId, BusinessOwned
+from tenants.models import Business, User
+
+_STATES = ", ".join(f"'{state}'" for state in State)
+
+
+class Task(BusinessOwned, Base):
+    """One row of work of one type, submitted by a user or, without a user, by the Scheduler."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    task_type: Mapped[str] = mapped_column(String(100))
+    queue: Mapped[str] = mapped_column(String(50))
+    title: Mapped[str | None] = mapped_column(String(200))
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    priority: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(String(12), default=State.PENDING)
+    cause: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
+    next_try_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    attempts: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=10)
+    claim_token: Mapped[str | None] = mapped_column(String(32))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    worker: Mapped[str | None] = mapped_column(String(100))
+    pid: Mapped[int | None] = mapped_column()
+    progress_done: Mapped[int | None] = mapped_column(BigId)
+    progress_total: Mapped[int | None] = mapped_column(BigId)
+    step: Mapped[str | None] = mapped_column(String(200))
+
+    user: Mapped[User | None] = relationship(foreign_keys=user_id)
+    business: Mapped[Business] = relationship()
+
+    @classmethod
+    def stands(cls, state: State) -> ColumnElement[bool]:
+        """The task is in this state: written into the statement, since SQLite fits no partial index to a parameter."""
+        return cls.state == literal(state.value, String, literal_execute=True)
+
+    @classmethod
+    def claim_order(cls) -> tuple[ColumnElement[Any], ...]:
+        """The order in which ready tasks are claimed."""
+        return cls.priority.desc(), cls.next_try_at.asc(), cls.id.asc()
+
+    __table_args__ = (
+        UniqueConstraint("business_id", "id"),
+        CheckConstraint(f"state IN ({_STATES})", name="state"),
+        CheckConstraint("(claim_token IS NULL) = (lease_until IS NULL)", name="token_has_lease"),
+        CheckConstraint(
+            "CASE state WHEN 'running' THEN claim_token IS NOT NULL WHEN 'cancelling' THEN 1=1 "
+            "ELSE claim_token IS NULL END",
+            name="token_while_running",
+        ),
+        Index("ix_tasks_created", "business_id", "created_at", "id"),
+        Index("ix_tasks_user", "business_id", "user_id", "created_at", "id"),
+        Index("ix_tasks_type", "business_id", "task_type", "created_at", "id"),
+        Index(
+            "ix_tasks_pending",
+            "business_id",
+            "queue",
+            text("priority DESC"),
+            "next_try_at",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_tasks_paused",
+            "business_id",
+            text("priority DESC"),
+            "next_try_at",
+            "id",
+            sqlite_where=text("state = 'paused'"),
+            postgresql_where=text("state = 'paused'"),
+        ),
+        Index(
+            "ix_tasks_leased",
+            "lease_until",
+            sqlite_where=text("lease_until IS NOT NULL"),
+            postgresql_where=text("lease_until IS NOT NULL"),
+        ),
+    )
+
+
+class Attempt(BusinessOwned, Base):
+    """One start of a task, written when it ended: completed, failed, retry or lost."""
+
+    __tablename__ = "attempts"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigId)
+    number: Mapped[int] = mapped_column()
+    outcome: Mapped[str] = mapped_column(String(12))
+    worker: Mapped[str | None] = mapped_column(String(100))
+    pid: Mapped[int | None] = mapped_column()
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    result: Mapped[Any | None] = mapped_column(JSON(none_as_null=True))
+    error: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        UniqueConstraint("task_id", "number"),
+        ForeignKeyConstraint(
+            ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_attempts_task"
+        ),
+        Index("ix_attempts_task", "business_id", "task_id"),
+    )
+
+
+class Entry(BusinessOwned, Base):
+    """One line that a handler wrote while it ran: a log message or the title of a step."""
+
+    __tablename__ = "entries"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(BigId)
+    attempt: Mapped[int] = mapped_column()
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(String(10))
+    text: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_entries_task"
+        ),
+        Index("ix_entries_task", "business_id", "task_id", "id"),
+    )
+
+
+class Pause(Base):
+    """Stops new starts of a user's tasks, of a task type, or of both together. Ended rows stay: they are the history."""
+
+    __tablename__ = "pauses"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int | None] = mapped_column(ForeignKey("businesses.id"))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    task_type: Mapped[str | None] = mapped_column(String(100))
+    reason: Mapped[str] = mapped_column(String(500))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+    user: Mapped[User | None] = relationship(foreign_keys=user_id)
+    creator: Mapped[User | None] = relationship(foreign_keys=created_by)
+    ender: Mapped[User | None] = relationship(foreign_keys=ended_by)
+
+    __table_args__ = (
+        CheckConstraint("user_id IS NOT NULL OR task_type IS NOT NULL", name="target"),
+        Index(
+            "ix_pauses_open",
+            "business_id",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index("ix_pauses_business_id", "business_id", "id"),
+    )

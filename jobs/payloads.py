@@ -1,0 +1,92 @@
+"""A payload against the signature of its handler, and values against JSON."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, Required, TypedDict
+
+from jobs.task_types import TaskType
+from tenants.errors import Invalid
+
+MAX_BYTES = 64 * 1024
+
+
+class BadPayload(Invalid):
+    """The payload does not fit the task type."""
+
+
+def check(type_: TaskType, payload: Any) -> dict[str, Any]:
+    """The payload itself, if the type's handler takes it and it is JSON of 64 KiB at most; else BadPayload."""
+    if not isinstance(payload, dict) or not all(isinstance(key, str) for key in payload):
+        raise BadPayload("A payload is a JSON object.", field="payload")
+    try:
+        encoded = encode(payload)
+    except ValueError as error:
+        raise BadPayload(f"The payload is not JSON: {error}.", field="payload") from None
+    if len(encoded) > MAX_BYTES:
+        raise BadPayload(f"The payload has {len(encoded):,} bytes; {MAX_BYTES:,} are allowed.", field="payload")
+    _validate(type_, payload)
+    return payload
+
+
+def arguments(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
+    """What the handler is called with: the payload as its annotations say, a date as a date."""
+    return _validate(type_, payload)
+
+
+def encode(value: Any) -> bytes:
+    """Strict JSON. ValueError tells what is not: NaN, a key that is no string, NUL, half a surrogate pair."""
+    _check_keys(value)
+    try:
+        encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    if b"\\u0000" in encoded:
+        raise ValueError("a NUL character cannot be stored")
+    return encoded
+
+
+def storable(text: str) -> str:
+    """The text as a database takes it: no NUL, no half of a surrogate pair."""
+    return text.replace("\x00", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+
+
+def _check_keys(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {key!r} is not a string")
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
+
+
+def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return _adapter(type_.handler).validate_python(payload)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise BadPayload(f"The payload does not fit {type_.name}: {wrong}.", field="payload") from None
+
+
+@functools.cache
+def _adapter(handler: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
+    """A handler's parameters behind `task`, as a typed dictionary. The handler itself fills in its defaults."""
+    hints = get_type_hints(handler)
+    parameters = list(inspect.signature(handler).parameters.values())[1:]
+    fields: dict[str, Any] = {}
+    for p in parameters:
+        if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD):
+            hint = hints.get(p.name, Any)
+            fields[p.name] = Required[hint] if p.default is p.empty else NotRequired[hint]
+    shape = TypedDict("shape", fields)  # type: ignore[operator,misc]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    shape.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid")  # type: ignore[attr-defined]
+    return TypeAdapter(shape)

@@ -1,0 +1,174 @@
+"""The door to Redis: one queued turn for each business and queue, and nothing else.
+
+What Redis holds may vanish or be doubled: a turn that finds nothing is a no-op, and the beat makes a missing one again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from sqlalchemy.orm import Session
+
+from tenants.database import on_commit
+
+log = structlog.get_logger()
+
+RUN = "jobs.turns.run"
+_MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
+_GIVE_UP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
+_redis: Redis | None = None
+
+
+class NoRedis(Exception):
+    """REDIS_URL is not set. `make run` starts a Valkey of its own; each other process must be told where Redis is."""
+
+
+class ForeignJob(Exception):
+    """A job in Redis that is not a turn of ours. It is refused: whoever reaches Redis must not run code."""
+
+
+class Turn(Job):
+    """The only kind of job: a call of `jobs.turns.run` with a business's id, a queue's name and a ticket."""
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """`turns.run`, whatever the job says."""
+        match self.func_name, self.instance, tuple(self.args), dict(self.kwargs):
+            case "jobs.turns.run", None, (int(), str(), str()), {}:
+                from jobs import turns
+
+                return turns.run
+        raise ForeignJob(f"job {self.id} is not a turn")
+
+    def execute_success_callback(self, *_: Any, **__: Any) -> None:
+        """A turn has no callbacks, whatever the job says."""
+
+    execute_failure_callback = execute_stopped_callback = send_webhooks = execute_success_callback
+
+
+def connect(url: str | None) -> Redis:
+    """Connect this process. Its commands take a second at most and are not repeated: a wake is never worth more."""
+    global _redis  # noqa: PLW0603 - one connection pool a process
+    if not url:
+        raise NoRedis
+    _redis = Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1, retry=Retry(NoBackoff(), 0))
+    return _redis
+
+
+def connection() -> Redis:
+    """This process's connection; NoRedis before `connect`."""
+    if _redis is None:
+        raise NoRedis
+    return _redis
+
+
+def wake(session: Session, business_id: int, name: str) -> None:
+    """After the session's commit, make sure that a turn of this business is queued. Never fails the caller."""
+    on_commit(session, ("wake", business_id, name), lambda: _waker.post(business_id, name))
+
+
+def wake_now(business_id: int, name: str) -> bool:
+    """Queue a turn unless one is queued already; whether it did. Raises RedisError."""
+    redis, mark, ticket = connection(), _mark(business_id, name), secrets.token_hex(8)
+    if not redis.set(mark, ticket, nx=True, ex=_MARK_SECONDS):
+        return False
+    Queue(name, connection=redis, job_class=Turn, serializer=JSONSerializer).enqueue_call(
+        RUN,
+        args=(business_id, name, ticket),
+        timeout=-1,
+        result_ttl=0,
+        failure_ttl=60,
+        description="turn",  # else the arguments go to Redis and logs in clear
+        job_id=_job_id(ticket),
+    )
+    return True
+
+
+def begin_turn(business_id: int, name: str, ticket: str) -> None:
+    """Give up the mark of this turn, so that the next one can be queued. A turn queued later keeps its own."""
+    connection().eval(_GIVE_UP, 1, _mark(business_id, name), ticket)
+
+
+def missing_ticket(business_id: int, name: str) -> str | None:
+    """The ticket of a turn that is marked as queued and yet is in no queue: lost, or just about to begin."""
+    redis = connection()
+    ticket = redis.get(_mark(business_id, name))
+    if not isinstance(ticket, bytes):
+        return None
+    queued = redis.lpos(Queue.redis_queue_namespace_prefix + name, _job_id(ticket.decode()))
+    return ticket.decode() if queued is None else None
+
+
+def turns_queued(name: str) -> int:
+    """How many turns wait in a queue."""
+    return int(connection().llen(Queue.redis_queue_namespace_prefix + name))  # type: ignore[arg-type]
+
+
+def flush(seconds: float = 1.0) -> None:
+    """Wait until this process's wakes are sent, before it ends."""
+    _waker.flush(seconds)
+
+
+def _mark(business_id: int, name: str) -> str:
+    return f"sluice:{business_id}:turn:{name}"
+
+
+def _job_id(ticket: str) -> str:
+    return f"turn-{ticket}"
+
+
+class _Waker:
+    """A thread that sends wakes, each once however often it was asked for, so that no request waits for Redis."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, str], None] = {}
+        self._changed = threading.Condition()
+        self._sending = False
+        self._thread: threading.Thread | None = None
+
+    def post(self, business_id: int, name: str) -> None:
+        with self._changed:
+            self._asked[business_id, name] = None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_for_ever, name="waker", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._asked and not self._sending, timeout=seconds)
+
+    def _send_for_ever(self) -> None:
+        while True:
+            with self._changed:
+                self._sending = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: bool(self._asked))
+                asked, self._asked, self._sending = self._asked, {}, True
+            for business_id, name in asked:
+                try:
+                    wake_now(business_id, name)
+                except (RedisError, NoRedis) as error:  # the beat repairs it
+                    log.warning("wake failed", business=business_id, queue=name, error=str(error))
+
+
+def _new_waker() -> None:
+    """A forked child inherits no thread."""
+    global _waker  # noqa: PLW0603
+    _waker = _Waker()
+
+
+_waker = _Waker()
+os.register_at_fork(after_in_child=_new_waker)

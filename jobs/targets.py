@@ -1,0 +1,81 @@
+"""Who and what can be paused in a business, and what each choice would hold back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from jobs import task_types
+from jobs.models import Pause, Task
+from jobs.pauses import search as search_pauses
+from jobs.states import WAITING, State
+from tenants.models import Member, User
+from tenants.permissions import Actor, May
+
+LIMIT = 20  # candidates shown at once; a search narrows them
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A user or task type that may be paused. `key` is the user's id or the type's name."""
+
+    key: str
+    name: str
+    detail: str
+    waiting: int
+    running: int
+    pause: Pause | None
+    ticked: bool
+
+
+def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) -> Sequence[Candidate]:
+    """The users of the business with `part` in name or e-mail, ticked ones first and always."""
+    by.require(May.PAUSE)
+    part = part.strip().lower()
+    known = or_(
+        exists().where(Member.user_id == User.id, Member.business_id == by.business.id),
+        exists().where(Task.user_id == User.id, Task.business_id == by.business.id),
+    )
+    like = or_(func.lower(User.name).contains(part, autoescape=True), User.email.contains(part, autoescape=True))
+    is_ticked = User.id.in_(ticked)
+    found = session.scalars(
+        select(User).where(known, or_(like, is_ticked)).order_by(is_ticked.desc(), User.name, User.id).limit(LIMIT + len(ticked))
+    ).all()
+    counts = _counts(session, by, Task.user_id, [user.id for user in found])
+    paused = {p.user_id: p for p in search_pauses(session, by) if p.user_id and not p.task_type}
+    return [
+        Candidate(
+            str(user.id), user.name, user.email, *counts.get(user.id, (0, 0)), paused.get(user.id), user.id in ticked
+        )
+        for user in found
+    ]
+
+
+def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) -> Sequence[Candidate]:
+    """The registered task types with `part` in title or name, ticked ones first and always."""
+    by.require(May.PAUSE)
+    chosen = [one for one in task_types.all_types() if one.name in ticked]
+    found = chosen + [one for one in task_types.matching(part.strip()) if one.name not in ticked][:LIMIT]
+    counts = _counts(session, by, Task.task_type, [one.name for one in found])
+    paused = {p.task_type: p for p in search_pauses(session, by) if p.task_type and not p.user_id}
+    return [
+        Candidate(one.name, one.title, one.name, *counts.get(one.name, (0, 0)), paused.get(one.name), one.name in ticked)
+        for one in found
+    ]
+
+
+def _counts(session: Session, by: Actor, column: Any, keys: Sequence[Any]) -> dict[Any, tuple[int, int]]:
+    """Waiting and running tasks of each of these users or types."""
+    waiting = func.sum(case((Task.state.in_(sorted(WAITING)), 1), else_=0))
+    running = func.sum(case((Task.state.in_([State.RUNNING, State.CANCELLING]), 1), else_=0))
+    unfinished = Task.state.in_([*sorted(WAITING), State.RUNNING, State.CANCELLING])
+    rows = session.execute(
+        select(column, waiting, running)
+        .where(Task.business_id == by.business.id, column.in_(keys), unfinished)
+        .group_by(column)
+    )
+    return {key: (int(w), int(r)) for key, w, r in rows}

@@ -1,0 +1,113 @@
+"""Accounts: registering people, their passwords and their logins."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from datetime import timedelta
+
+import argon2
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from tenants.clock import clock
+from tenants.database import read_only
+from tenants.errors import Invalid
+from tenants.models import Login, User
+
+DEMO_PASSWORD = "sluice-demo"  # noqa: S105 - shown in the README; `authenticate` takes it in a demo only
+_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+_at_work = threading.BoundedSemaphore(2)  # a hash costs 19 MiB and 26 ms: a flood of logins must not cost more
+_nobody = _hasher.hash(secrets.token_hex())
+
+
+class WrongPassword(Invalid):
+    """This e-mail address and password do not match."""
+
+
+class WeakPassword(Invalid):
+    """A password has 8 characters or more, and is not a common one."""
+
+
+def register(
+    session: Session, email: str, name: str, password: str, *, is_platform_admin: bool = False, demo: bool = False
+) -> User:
+    """A new user. Only a demo may use the demo password."""
+    if len(password) < 8 or (password == DEMO_PASSWORD and not demo):
+        raise WeakPassword(field="password")
+    new = User(
+        email=_normal(email), name=name, password_hash=_hasher.hash(password), is_platform_admin=is_platform_admin
+    )
+    session.add(new)
+    session.flush()
+    return new
+
+
+def find(session: Session, email: str) -> User | None:
+    """The user of this e-mail address, in any case."""
+    return session.scalar(select(User).where(User.email == _normal(email)))
+
+
+def authenticate(session: Session, email: str, password: str, *, demo: bool) -> User:
+    """The user whose password this is. WrongPassword never tells which of the two was wrong.
+
+    Reads, ends the transaction, and only then hashes: no lock is held meanwhile. A demo password opens nothing
+    outside a demo, even if a demo's database is used in production.
+    """
+    read_only(session)
+    user = find(session, email)
+    session.rollback()
+    with _at_work:
+        try:
+            _hasher.verify(user.password_hash if user else _nobody, password)
+        except argon2.exceptions.VerifyMismatchError:
+            raise WrongPassword(field="password") from None
+    if user is None or user.disabled_at or (password == DEMO_PASSWORD and not demo):
+        raise WrongPassword(field="password")
+    return user
+
+
+def begin_login(session: Session, user: User, address: str | None) -> str:
+    """A new login of the user; the answer is the token that opens it, which is stored nowhere."""
+    token = secrets.token_urlsafe(32)
+    session.add(Login(token_hash=_hash(token), user_id=user.id, address=address))
+    return token
+
+
+def find_login(session: Session, token: str, *, idle: timedelta, longest: timedelta) -> Login | None:
+    """The open login of this token, unless it was idle or lasted for too long."""
+    return session.scalar(
+        select(Login)
+        .join(Login.user)
+        .where(
+            Login.token_hash == _hash(token),
+            Login.ended_at.is_(None),
+            Login.seen_at > clock(-idle.total_seconds()),
+            Login.created_at > clock(-longest.total_seconds()),
+            User.disabled_at.is_(None),
+        )
+    )
+
+
+def touch_login(session: Session, login: Login) -> None:
+    """Note that the user is there."""
+    session.execute(update(Login).where(Login.id == login.id).values(seen_at=clock()))
+
+
+def end_login(session: Session, login: Login) -> None:
+    """End one login; its token opens nothing from now on."""
+    session.execute(update(Login).where(Login.id == login.id, Login.ended_at.is_(None)).values(ended_at=clock()))
+
+
+def end_all_logins(session: Session, user: User) -> None:
+    """End every login of a user, on every device."""
+    session.execute(update(Login).where(Login.user_id == user.id, Login.ended_at.is_(None)).values(ended_at=clock()))
+
+
+def _normal(email: str) -> str:
+    return email.strip().lower()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,149 @@
+"""The database: base classes, engines for SQLite and PostgreSQL, transactions and what follows a commit."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+from sqlalchemy import JSON, BigInteger, Connection, Engine, ForeignKey, Integer, MetaData, create_engine, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The base of every table, in both packages."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads it
+
+
+class BusinessOwned:
+    """Mixin of the tables whose rows belong to one business."""
+
+    business_id: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
+
+
+Sessions = sessionmaker(expire_on_commit=False)
+
+
+def connect(url: str) -> Engine:
+    """The engine of this process at `url`; `Sessions` and `transaction` use it from now on."""
+    engine = create_engine(url, **engine_options(url))
+    prepare(engine)
+    Sessions.configure(bind=engine)
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables up to date. Several at once wait for each other."""
+    settings = alembic.config.Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(20718, 1)")
+        settings.attributes["connection"] = connection
+        alembic.command.upgrade(settings, "head")
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """What `create_engine` needs beside the address."""
+    if url.startswith("sqlite"):
+        return {}
+    # psycopg prepares a statement after five runs, and PostgreSQL may then keep a generic plan: searches got 7x slower.
+    return {"connect_args": {"prepare_threshold": None, "options": "-c timezone=UTC"}, "pool_pre_ping": True}
+
+
+def prepare(engine: Engine) -> None:
+    """Give an engine our transaction rules. Call it once, before the first connection."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_postgresql)
+
+
+def _set_pragmas(dbapi: Any, _record: Any) -> None:
+    dbapi.isolation_level = None
+    # FULL: with NORMAL a power cut may lose the last commits, and a submitted task must stay.
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        dbapi.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin with the write lock, since a later upgrade of a read may fail; claimers let people go first."""
+    options = connection.get_execution_options()
+    if options.get("read_only"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    with _turnstile(connection.engine) as door:
+        if options.get("claims"):
+            fcntl.flock(door, fcntl.LOCK_UN)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _turnstile(engine: Engine) -> Iterator[int]:
+    """One door before SQLite's write lock, so that a pause never starves behind busy claimers."""
+    path = engine.url.database
+    door = os.open(f"{path}.turnstile" if path and path != ":memory:" else os.devnull, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        yield door
+    finally:
+        os.close(door)
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("read_only"):
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+@contextlib.contextmanager
+def transaction(**options: Any) -> Iterator[Session]:
+    """A session that commits at the end of the block and rolls back on an error.
+
+    `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite).
+    """
+    with Sessions.begin() as session:
+        if options:
+            session.connection(execution_options=options)
+        yield session
+
+
+def read_only(session: Session) -> None:
+    """Make the session's transaction a reading one. Call it before the first query."""
+    session.connection(execution_options={"read_only": True})
+
+
+def on_commit(session: Session, key: Hashable, act: Callable[[], None]) -> None:
+    """Call `act` after the session's outermost commit, once per `key`; a rollback forgets it."""
+    session.info.setdefault("on_commit", {})[key] = act
+
+
+@event.listens_for(Session, "after_commit")
+def _run_acts(session: Session) -> None:
+    if session.in_nested_transaction():  # releasing a savepoint fires this event, too
+        return
+    for act in session.info.pop("on_commit", {}).values():
+        act()
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget_acts(session: Session, previous: SessionTransaction) -> None:
+    if not previous.nested:  # acts of the outer transaction outlive a rolled-back savepoint
+        session.info.pop("on_commit", None)
