@@ -57,7 +57,7 @@ def perform(claim: Claim, task: TaskContext) -> Outcome:
     try:
         result = type_.handler(task, **payloads.arguments(type_, claim.payload))
         return _completed(result)
-    except (Exception, SystemExit) as error:  # a handler that calls sys.exit() ends itself, not its worker
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler that calls sys.exit() ends itself, not its worker
         return _raised(error, claim, type_)
 
 

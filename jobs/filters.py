@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, String, and_, case, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, String, case, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
 from jobs import pauses, task_types
@@ -191,7 +191,10 @@ def _matching(q: str) -> list[ColumnElement[bool]]:
         return []
     types = [one.name for one in task_types.matching(q)]
     name = func.lower(func.coalesce(User.name, SCHEDULER))
-    clauses = [name.contains(q.lower(), autoescape=True), func.lower(Task.task_type).contains(q.lower(), autoescape=True)]
+    clauses = [
+        name.contains(q.lower(), autoescape=True),
+        func.lower(Task.task_type).contains(q.lower(), autoescape=True),
+    ]
     return [or_(*clauses, Task.task_type.in_(types))] if types else [or_(*clauses)]
 
 
@@ -211,11 +214,17 @@ def _sort_key(sort: str, standing: pauses.Standing) -> ColumnElement[Any]:
             return func.lower(func.coalesce(User.name, SCHEDULER), type_=String)
         case "type":
             titles = {one.name: one.title.lower() for one in task_types.all_types()}
-            return case(titles, value=Task.task_type, else_=func.lower(Task.task_type)) if titles else Task.task_type
+            return (
+                case(titles, value=Task.task_type, else_=func.lower(Task.task_type))
+                if titles
+                else Task.task_type.expression
+            )
         case "status":
             waits = Task.state.in_(sorted(WAITING))
             held = case((standing.covering(), State.PAUSED.value), else_=State.PENDING.value)
-            return case({state.value: place for place, state in enumerate(_SHOWN)}, value=case((waits, held), else_=Task.state))
+            return case(
+                {state.value: place for place, state in enumerate(_SHOWN)}, value=case((waits, held), else_=Task.state)
+            )
         case _:
             return Task.created_at.expression
 

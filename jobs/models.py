@@ -157,7 +157,7 @@ class Entry(BusinessOwned, Base):
 
 
 class Pause(Base):
-    """Stops new starts of a user's tasks, of a task type, or of both together. Ended rows stay: they are the history."""
+    """Stops new starts of a user's tasks, of a task type, or of both together. Ended rows stay as history."""
 
     __tablename__ = "pauses"
 

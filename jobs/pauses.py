@@ -180,16 +180,23 @@ def settle(session: Session, business_id: int, chunk: int = CHUNK) -> int:
     """
     let_claims_pass(session, business_id)
     now = standing(session, business_id)
-    aside = _move(session, business_id, State.PENDING, State.PAUSED, now.covering(), chunk) if now.pauses else []
-    back = _move(session, business_id, State.PAUSED, State.PENDING, ~now.covering(), chunk)
+    aside = (
+        _move(session, business_id, State.PENDING, State.PAUSED, where=now.covering(), chunk=chunk)
+        if now.pauses
+        else []
+    )
+    back = _move(session, business_id, State.PAUSED, State.PENDING, where=~now.covering(), chunk=chunk)
     for name in set(back):
         queue.wake(session, business_id, name)
     return len(aside) + len(back)
 
 
 def let_claims_pass(session: Session, business_id: int) -> None:
-    """Say that claims of a business are under way. PostgreSQL: make it the transaction's first statement, so that
-    the next one sees every pause that was committed while this one waited."""
+    """Say that claims of a business are under way.
+
+    PostgreSQL: make it the transaction's first statement, so that the next one sees every pause that was committed
+    while this one waited.
+    """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_SHARED, {"lock": _LOCK_CLASS, "business": business_id})
 
@@ -239,7 +246,9 @@ def _used(session: Session, target: Target) -> bool:
 def _end(session: Session, by: Actor, ended: Sequence[Pause]) -> None:
     for one in ended:
         session.execute(
-            update(Pause).where(Pause.id == one.id, Pause.ended_at.is_(None)).values(ended_at=clock(), ended_by=by.user.id)
+            update(Pause)
+            .where(Pause.id == one.id, Pause.ended_at.is_(None))
+            .values(ended_at=clock(), ended_by=by.user.id)
         )
         session.refresh(one)
         audit.record(session, by, "resume", f"pause:{one.id}", before={"reason": one.reason})
@@ -260,12 +269,12 @@ def _settle_after_commit(session: Session, business_id: int | None) -> None:
 
 
 def _move(
-    session: Session, business_id: int, old: State, new: State, condition: ColumnElement[bool], chunk: int
+    session: Session, business_id: int, old: State, new: State, *, where: ColumnElement[bool], chunk: int
 ) -> Sequence[str]:
     """Move up to `chunk` tasks between the two waiting states; answer the queue of each."""
     best = (
         select(Task.id)
-        .where(Task.business_id == business_id, Task.stands(old), condition)
+        .where(Task.business_id == business_id, Task.stands(old), where)
         .order_by(*Task.claim_order())
         .limit(chunk)
         .with_for_update(skip_locked=True)

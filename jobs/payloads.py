@@ -6,10 +6,10 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any, NotRequired, Required, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, Required, TypedDict
+from typing_extensions import TypedDict
 
 from jobs.task_types import TaskType
 from tenants.errors import Invalid
@@ -86,7 +86,7 @@ def _adapter(handler: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
         if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD):
             hint = hints.get(p.name, Any)
             fields[p.name] = Required[hint] if p.default is p.empty else NotRequired[hint]
-    shape = TypedDict("shape", fields)  # type: ignore[operator,misc]
+    shape = TypedDict("shape", fields)  # type: ignore[misc]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     shape.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid")  # type: ignore[attr-defined]
-    return TypeAdapter(shape)
+    return TypeAdapter(shape)  # type: ignore[arg-type]

@@ -32,7 +32,10 @@ _redis: Redis | None = None
 
 
 class NoRedis(Exception):
-    """REDIS_URL is not set. `make run` starts a Valkey of its own; each other process must be told where Redis is."""
+    """REDIS_URL is not set: `make run` starts a Valkey of its own, each other process must be told where Redis is."""
+
+    def __str__(self) -> str:
+        return str(type(self).__doc__)
 
 
 class ForeignJob(Exception):
@@ -113,7 +116,7 @@ def missing_ticket(business_id: int, name: str) -> str | None:
 
 def turns_queued(name: str) -> int:
     """How many turns wait in a queue."""
-    return int(connection().llen(Queue.redis_queue_namespace_prefix + name))  # type: ignore[arg-type]
+    return int(connection().llen(Queue.redis_queue_namespace_prefix + name))
 
 
 def flush(seconds: float = 1.0) -> None:

@@ -81,7 +81,7 @@ def main() -> int:
         connection = queue.connect(config.redis_url)
         task_types.load(config.task_modules)
     except (BadSetting, queue.NoRedis, task_types.BadTaskModule) as error:
-        print(f"scheduler: {error or error.__doc__}", file=sys.stderr)
+        sys.stderr.write(f"scheduler: {error}\n")
         return 1
     connect(config.database_url)
     also = [demo.Trickle()] if config.demo else []

@@ -43,7 +43,10 @@ def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) 
     like = or_(func.lower(User.name).contains(part, autoescape=True), User.email.contains(part, autoescape=True))
     is_ticked = User.id.in_(ticked)
     found = session.scalars(
-        select(User).where(known, or_(like, is_ticked)).order_by(is_ticked.desc(), User.name, User.id).limit(LIMIT + len(ticked))
+        select(User)
+        .where(known, or_(like, is_ticked))
+        .order_by(is_ticked.desc(), User.name, User.id)
+        .limit(LIMIT + len(ticked))
     ).all()
     counts = _counts(session, by, Task.user_id, [user.id for user in found])
     paused = {p.user_id: p for p in search_pauses(session, by) if p.user_id and not p.task_type}
@@ -63,7 +66,9 @@ def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) 
     counts = _counts(session, by, Task.task_type, [one.name for one in found])
     paused = {p.task_type: p for p in search_pauses(session, by) if p.task_type and not p.user_id}
     return [
-        Candidate(one.name, one.title, one.name, *counts.get(one.name, (0, 0)), paused.get(one.name), one.name in ticked)
+        Candidate(
+            one.name, one.title, one.name, *counts.get(one.name, (0, 0)), paused.get(one.name), one.name in ticked
+        )
         for one in found
     ]
 

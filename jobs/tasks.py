@@ -11,7 +11,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import payloads, pauses, queue, task_types
+from jobs import pauses, payloads, queue, task_types
 from jobs.models import Attempt, Entry, Task
 from jobs.states import FINAL, WAITING, State
 from tenants import audit
@@ -62,10 +62,11 @@ def submit(
     caller's transaction: it exists when that commits, and a rollback leaves nothing. Raises UnknownTaskType,
     BadPayload, UnknownBusiness, UnknownUser, NoZone or Invalid; then there is no row.
     """
+    new = _New(task_type, business, user, payload or {}, title, priority, start_at)
     if session is None:
         with transaction() as own:
-            return _submit(own, task_type, business, user, payload or {}, title, priority, start_at)
-    return _submit(session, task_type, business, user, payload or {}, title, priority, start_at)
+            return _submit(own, new)
+    return _submit(session, new)
 
 
 def submit_as(
@@ -123,9 +124,9 @@ def edit(session: Session, by: Actor, task_id: int, to: Changes) -> Task:
     """Change a task that has not started; AlreadyStarted when it has by now. A start time of None means as it was."""
     by.require(May.MANAGE)
     task = get(session, by, task_id)
-    _check(task_types.get(task.task_type), to.payload, to.title, to.priority, to.start_at)
+    _check(task_types.get(task.task_type), to)
     before = _as_changes(task)
-    after = {"title": to.title or None, "priority": to.priority, "payload": to.payload}
+    after: dict[str, Any] = {"title": to.title or None, "priority": to.priority, "payload": to.payload}
     if to.start_at:
         after["next_try_at"] = to.start_at
     edited = session.scalar(
@@ -180,37 +181,42 @@ def shown_state(session: Session, task: Task) -> tuple[State, int | None]:
     return (State.PAUSED, held_by) if state in WAITING and held_by else (state, None)
 
 
-def _submit(
-    session: Session,
-    task_type: str,
-    business: str,
-    user: str | None,
-    payload: dict[str, Any],
-    title: str | None,
-    priority: int,
-    start_at: datetime | None,
-) -> int:
-    type_ = task_types.get(task_type)
-    _check(type_, payload, title, priority, start_at)
-    business_id = session.scalar(select(Business.id).where(Business.slug == business, Business.archived_at.is_(None)))
+@dataclass(frozen=True)
+class _New:
+    """What a submit asks for."""
+
+    task_type: str
+    business: str
+    user: str | None
+    payload: dict[str, Any]
+    title: str | None
+    priority: int
+    start_at: datetime | None
+
+
+def _submit(session: Session, new: _New) -> int:
+    type_ = task_types.get(new.task_type)
+    _check(type_, new)
+    query = select(Business.id).where(Business.slug == new.business, Business.archived_at.is_(None))
+    business_id = session.scalar(query)
     if business_id is None:
         raise UnknownBusiness(field="business")
-    new = Task(
+    task = Task(
         business_id=business_id,
-        user_id=_user_id(session, business_id, user),
+        user_id=_user_id(session, business_id, new.user),
         task_type=type_.name,
         queue=type_.queue,
-        title=title or None,
-        payload=payload,
-        priority=priority,
+        title=new.title or None,
+        payload=new.payload,
+        priority=new.priority,
         max_attempts=type_.max_attempts,
     )
-    if start_at:
-        new.next_try_at = start_at
-    session.add(new)
+    if new.start_at:
+        task.next_try_at = new.start_at
+    session.add(task)
     session.flush()
     queue.wake(session, business_id, type_.queue)
-    return new.id
+    return task.id
 
 
 def _user_id(session: Session, business_id: int, email: str | None) -> int | None:
@@ -224,16 +230,15 @@ def _user_id(session: Session, business_id: int, email: str | None) -> int | Non
     return found
 
 
-def _check(
-    type_: task_types.TaskType, payload: Any, title: str | None, priority: int, start_at: datetime | None
-) -> None:
+def _check(type_: task_types.TaskType, asked: _New | Changes) -> None:
     """One clear error for the first thing that is wrong."""
-    payloads.check(type_, payload)
-    if title is not None and (len(title) > MAX_TITLE or title != payloads.storable(title)):
+    payloads.check(type_, asked.payload)
+    title = asked.title or ""
+    if len(title) > MAX_TITLE or title != payloads.storable(title):
         raise Invalid(f"A title has {MAX_TITLE} characters at most.", field="title")
-    if not isinstance(priority, int) or priority not in _PRIORITIES:
-        raise Invalid("A priority is a whole number.", field="priority")
-    if start_at is not None and start_at.tzinfo is None:
+    if asked.priority not in _PRIORITIES:
+        raise Invalid("A priority is a whole number between -2,147,483,648 and 2,147,483,647.", field="priority")
+    if asked.start_at is not None and asked.start_at.tzinfo is None:
         raise NoZone(field="start_at")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -48,8 +49,8 @@ def run(business_id: int, name: str, ticket: str) -> None:
             _quietly(queue.wake_now, business_id, name)  # so that an idle worker joins at once
         beside.start()
         while True:
-            while claim := turn.next():
-                turn.perform(claim)
+            while begun := turn.next():
+                turn.perform(*begun)
             if not turn.exchange():
                 break
         turn.over.set()
@@ -99,7 +100,7 @@ class _Turn:
             self._ended, self._held, self._unbegun = [], [], deque(found or ())
             return bool(found)
 
-    def next(self) -> Claim | None:
+    def next(self) -> tuple[Claim, TaskContext] | None:
         """The next task to begin; None when the claims are used up, or given back by `keep`."""
         with self._lock:
             while self._unbegun and self._is_stale():
@@ -109,18 +110,17 @@ class _Turn:
             claim = self._unbegun.popleft()
             self._running = claim, TaskContext(claim.id, claim.attempt, claim.business, claim.user)
             self._beaten_at = self._told_at = self._sent_at
-            return claim
+            return self._running
 
-    def perform(self, claim: Claim) -> None:
+    def perform(self, claim: Claim, context: TaskContext) -> None:
         """Run one handler and keep its outcome in hand."""
-        assert self._running
-        context, began = self._running[1], time.monotonic()
+        began = time.monotonic()
         outcome = attempts.perform(claim, context)
         with self._lock:
             ended, self._running = time.monotonic(), None
             # The database's clock, carried on by ours for the short way from the claim.
-            times = [claim.claimed_at + timedelta(seconds=at - self._sent_at) for at in (began, ended)]
-            self._ended.append(Ended(claim, outcome, *times, context.news()))
+            started_at, ended_at = (claim.claimed_at + timedelta(seconds=at - self._sent_at) for at in (began, ended))
+            self._ended.append(Ended(claim, outcome, started_at, ended_at, context.news()))
             took, usual = ended - began, self._usual_seconds
             self._usual_seconds = took if usual is None else 0.8 * usual + 0.2 * took
 
@@ -178,7 +178,7 @@ class _Turn:
         return max(1, min(MAX_BATCH, int(pauses.CLAIM_VALID_SECONDS / 2 / max(self._usual_seconds, 1e-6))))
 
 
-def _quietly(act, *args) -> None:  # type: ignore[no-untyped-def]
+def _quietly(act: Callable[..., object], *args: object) -> None:
     """Call something of Redis, whose failure the beat repairs."""
     try:
         act(*args)

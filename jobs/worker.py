@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import os
 import secrets
-import signal
 import socket
 import sys
 
@@ -20,11 +18,11 @@ from sqlalchemy import Engine
 
 from config import BadSetting, Config
 from jobs import queue, task_types, turns
+from processes import die_with
 from tenants.database import connect
 
 log = structlog.get_logger()
 
-_PR_SET_PDEATHSIG = 1
 _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own 405 s would delay its maintenance
 
 
@@ -45,10 +43,8 @@ class TurnWorker(Worker):
 
     def setup_work_horse_signals(self) -> None:
         """The horse begins: let go of what it shares with its parent."""
-        super().setup_work_horse_signals()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self.pid:  # the parent died before the line above
-            os._exit(1)
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        die_with(self.pid or 0)
         self._engine.dispose(close=False)
 
 
@@ -62,14 +58,12 @@ def main() -> int:
         queue.connect(config.redis_url)
         task_types.load(config.task_modules)
     except (BadSetting, queue.NoRedis, task_types.BadTaskModule) as error:
-        print(f"worker: {error or error.__doc__}", file=sys.stderr)
+        sys.stderr.write(f"worker: {error}\n")
         return 1
     engine = connect(config.database_url)
     # Its own connection: RQ's blocking pops need a longer timeout than our wakes.
     worker = TurnWorker(wanted or task_types.queues(), Redis.from_url(str(config.redis_url)), engine)
-    turns.settings = turns.Settings(
-        worker.name, config.slice_seconds, config.lease_seconds, config.heartbeat_seconds
-    )
+    turns.settings = turns.Settings(worker.name, config.slice_seconds, config.lease_seconds, config.heartbeat_seconds)
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3
     worker.work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)

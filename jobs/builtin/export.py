@@ -67,7 +67,9 @@ def _chunks(email: str, business: str, wanted: TaskFilter) -> Iterator[list[Row]
 
 def _cells(row: Row) -> list[object]:
     task = row.task
-    times = [at.isoformat(timespec="milliseconds") if at else "" for at in (task.created_at, task.started_at, task.ended_at)]
+    times = [
+        at.isoformat(timespec="milliseconds") if at else "" for at in (task.created_at, task.started_at, task.ended_at)
+    ]
     return [
         task.id,
         row.user_name,

@@ -10,6 +10,7 @@ from pathlib import Path
 from config import Config
 from jobs.context import TaskContext
 from jobs.task_types import task_type
+from processes import dying_with_me
 
 _ROOT = Path(__file__).parents[2]
 
@@ -41,6 +42,7 @@ def execute(task: TaskContext, *, script: str, arguments: list[str] | None = Non
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            preexec_fn=dying_with_me(),  # noqa: PLW1509 - one system call, of a library loaded before
         ) as process,
     ):
         for line in process.stdout or ():

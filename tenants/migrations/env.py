@@ -1,4 +1,4 @@
-"""Alembic's way in. `alembic upgrade head` works on DATABASE_URL; `tenants.database.migrate` hands a connection over."""
+"""Alembic's way in: `alembic upgrade head` works on DATABASE_URL, `tenants.database.migrate` brings a connection."""
 
 from alembic import context
 from sqlalchemy import Connection, create_engine
