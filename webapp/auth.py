@@ -1,0 +1,74 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Blueprint, Response, request, url_for
+
+from tenants import accounts, audit
+from tenants.accounts import WrongPassword
+from tenants.database import transaction
+from tenants.models import User
+from webapp import db, forms, htmx
+from webapp.access import LOGIN, PUBLIC, access, begin, end, local_path
+from webapp.forms import LoginForm
+from webapp.security import limiter
+from webapp.settings import settings
+
+FAILURES_PER_ACCOUNT = "10/minute"
+FAILURES_PER_ADDRESS = "50/minute"
+
+bp = Blueprint("auth", __name__)
+
+
+def _account() -> str:
+    return hashlib.sha256(request.form.get("email", "").strip().lower().encode()).hexdigest()
+
+
+def _address() -> str:
+    return request.remote_addr or "here"
+
+
+def _failed(response: Response) -> bool:
+    return response.status_code == 422
+
+
+@bp.route("/login", methods=["GET", "POST"])
+@access(PUBLIC)
+@limiter.limit(FAILURES_PER_ACCOUNT, key_func=_account, methods=["POST"], deduct_when=_failed)
+@limiter.limit(FAILURES_PER_ADDRESS, key_func=_address, methods=["POST"], deduct_when=_failed)
+def login() -> Response:
+    """Ask who it is. Only failures count for the limits, which are asked before any password is hashed."""
+    form = LoginForm(next=local_path(request.args.get("next")))
+    user = _authenticated(form) if form.validate_on_submit() else None
+    if user is None:
+        status = 422 if form.is_submitted() else 200
+        return htmx.page("auth/login.html", status=status, form=form, demo=settings().demo)
+    begin(user)
+    return htmx.leave(local_path(form.next.data) or url_for("home.index"))
+
+
+@bp.post("/logout")
+@access(LOGIN)
+def logout() -> Response:
+    """End this login; others stay."""
+    ended = end()
+    if ended:
+        user = ended.user
+        audit.record_login(db.session, user, user.email, outcome="logout", address=request.remote_addr)
+    return htmx.leave(url_for("auth.login"))
+
+
+def _authenticated(form: LoginForm) -> User | None:
+    """The user, whose login joins the request's transaction; or None, with the failure in the audit log."""
+    email, address = form.email.data, request.remote_addr
+    try:
+        user = accounts.authenticate(db.session, email, form.password.data, demo=settings().demo)
+    except WrongPassword as error:
+        with transaction() as own:
+            audit.record_login(own, accounts.find(own, email), email, outcome="refused", address=address)
+        forms.note(form, error)
+        return None
+    audit.record_login(db.session, user, email, outcome="done", address=address)
+    return user

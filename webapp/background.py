@@ -1,0 +1,31 @@
+"""Background-Tasks: a user's own tasks in the business."""
+
+from __future__ import annotations
+
+from flask import Response, g, request
+
+from jobs import filters, pauses
+from jobs.filters import Tab, TaskFilter
+from tenants.permissions import May
+from webapp import db, htmx
+from webapp.access import access, business_blueprint
+
+bp = business_blueprint("background")
+
+
+@bp.get("/background-tasks")
+@access(May.ENTER)
+def index() -> Response:
+    """One tab of them: Pending, unless the address names another."""
+    wanted = request.args.get("tab", "")
+    tab = Tab(wanted) if wanted in set(Tab) else Tab.PENDING
+    found = filters.own(db.session, g.actor, tab, TaskFilter.from_args(request.args))
+    return htmx.page(
+        "background/index.html",
+        fragment="background/_list.html",
+        tab=tab,
+        tabs=list(Tab),
+        counts={one: filters.count_own(db.session, g.actor, one) for one in Tab},
+        found=found,
+        held_by=pauses.of_tasks(db.session, g.actor, {row.pause_id for row in found.rows if row.pause_id}),
+    )

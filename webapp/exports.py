@@ -1,0 +1,25 @@
+"""Exports: a list of tasks as a file, made by a task of its own."""
+
+from __future__ import annotations
+
+from flask import Response, g, request, url_for
+
+from jobs import tasks
+from jobs.filters import TaskFilter
+from tenants.permissions import May
+from webapp import db, htmx
+from webapp.access import access, business_blueprint
+
+bp = business_blueprint("exports")
+
+
+@bp.post("/exports")
+@access(May.SUBMIT)
+def create() -> Response:
+    """Submit an export of all tasks that the filter matches."""
+    wanted = TaskFilter.from_args(request.form)
+    task_id = tasks.submit_as(
+        db.session, g.actor, "tasks.export", {"filter": wanted.args(after="", before="")}, title="Export of tasks"
+    )
+    page = url_for("tasks.show", task_id=task_id)
+    return htmx.done("The export is under way. Its task has the file.", "tasks-changed", to=page, href=page)

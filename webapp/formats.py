@@ -1,0 +1,78 @@
+"""How pages write times, numbers and states: Jinja's filters."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flask import Flask, g
+from markupsafe import Markup
+
+from jobs.states import State
+from webapp.security import STATIC
+
+
+def init_app(app: Flask) -> None:
+    """Give the filters to the templates."""
+    filters = (time, number, state_label, priority_label, pretty_json)
+    app.jinja_env.filters.update({one.__name__: one for one in filters})
+    app.jinja_env.globals["static_url"] = static_url
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+
+def time(value: datetime | None) -> Markup:
+    """A time: how long ago in browsers that know how, else as the user's clock shows it."""
+    if value is None:
+        return Markup("&ndash;")
+    local = value.astimezone(user_zone())
+    return Markup(
+        '<relative-time datetime="{utc}" title="{long}"><time datetime="{utc}">{short}</time></relative-time>'
+    ).format(
+        utc=value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        long=f"{local:%d %b %Y, %H:%M:%S} {local.tzname()}",
+        short=f"{local:%d %b %Y, %H:%M}",
+    )
+
+
+def number(value: int) -> str:
+    """1,234."""
+    return f"{value:,}"
+
+
+def state_label(state: str) -> str:
+    """Pending, Paused, Running and so on."""
+    return State(state).capitalize()
+
+
+def priority_label(priority: int) -> str:
+    """High from 10, Medium from 5, else Low."""
+    return "High" if priority >= 10 else "Medium" if priority >= 5 else "Low"
+
+
+def pretty_json(value: Any) -> str:
+    """JSON on several lines, as stored."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def static_url(name: str) -> str:
+    """The address of a file of ours, with a version so that browsers notice a new one."""
+    file = STATIC / name
+    return f"/static/{name}?v={_version(name, file.stat().st_mtime_ns)}"
+
+
+def user_zone() -> ZoneInfo:
+    """The time zone of whoever looks."""
+    login = g.get("login")
+    try:
+        return ZoneInfo(login.user.time_zone if login else "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+@functools.cache
+def _version(name: str, _changed_at: int) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:8]

@@ -1,0 +1,129 @@
+"""The forms of pages: what was typed, as values, and what was wrong with it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from flask import request
+from flask_wtf import FlaskForm
+from wtforms import (
+    DateTimeLocalField,
+    EmailField,
+    HiddenField,
+    IntegerField,
+    PasswordField,
+    RadioField,
+    SelectMultipleField,
+    StringField,
+    TextAreaField,
+)
+from wtforms.validators import InputRequired, Optional, ValidationError
+
+from jobs.models import Task
+from jobs.pauses import Target
+from jobs.tasks import Changes
+from tenants.errors import SluiceError
+from webapp.formats import pretty_json, user_zone
+
+_MINUTES = "%Y-%m-%dT%H:%M"
+_BIGGEST_ID = 2**31 - 1
+
+
+class LoginForm(FlaskForm):
+    """Who, with which password, and where to go then."""
+
+    email = EmailField("E-mail", [InputRequired("Type your e-mail address.")])
+    password = PasswordField("Password", [InputRequired("Type your password.")])
+    next = HiddenField()
+
+
+class EditForm(FlaskForm):
+    """A task that has not started. Times are in the user's zone."""
+
+    title = StringField("Title")
+    priority = IntegerField("Priority", [InputRequired("Type a whole number.")])
+    start_at = DateTimeLocalField("Start", [Optional()], format=[_MINUTES, f"{_MINUTES}:%S"])
+    payload = TextAreaField("Payload")
+
+    @classmethod
+    def of(cls, task: Task) -> EditForm:
+        """The form as the task is, or as it was typed."""
+        return cls(
+            title=task.title or "",
+            priority=task.priority,
+            start_at=_as_typed(task.next_try_at),
+            payload=pretty_json(task.payload),
+        )
+
+    def validate_payload(self, field: TextAreaField) -> None:
+        """It is a JSON object."""
+        try:
+            self.parsed = json.loads(field.data or "{}")
+        except (ValueError, RecursionError) as error:
+            raise ValidationError(f"This is not JSON: {error}.") from None
+
+    def changes(self, task: Task) -> Changes:
+        """What was typed. A start time that nobody touched stays exact, and so keeps its place in the queue."""
+        start: datetime | None = self.start_at.data
+        if start == _as_typed(task.next_try_at):
+            start = None
+        return Changes(
+            title=(self.title.data or "").strip() or None,
+            priority=self.priority.data,
+            start_at=start.replace(tzinfo=user_zone()) if start else None,
+            payload=self.parsed,
+        )
+
+
+def _user_id(text: str) -> int:
+    id_ = int(text)
+    if not 0 < id_ <= _BIGGEST_ID:
+        raise ValueError
+    return id_
+
+
+class PauseForm(FlaskForm):
+    """Whom or what to pause, where and why."""
+
+    of = HiddenField(default="user")
+    users = SelectMultipleField(coerce=_user_id, validate_choice=False)
+    types = SelectMultipleField(coerce=str, validate_choice=False)
+    reason = StringField("Reason")
+    scope = RadioField("Scope", choices=[("business", "This business"), ("system", "Whole system")], default="business")
+
+    @property
+    def is_of_types(self) -> bool:
+        """Whether it is about task types, not users."""
+        return bool(self.of.data == "type")
+
+    def targets(self, business_id: int) -> list[Target]:
+        """What was chosen."""
+        if not self.is_of_types:
+            return [Target(business_id, user_id=id_) for id_ in self.users.data or []]
+        whole = self.scope.data == "system"
+        return [Target(None if whole else business_id, task_type=name) for name in self.types.data or []]
+
+    def ticked(self) -> list[Any]:
+        """The ids or names chosen so far, be it in a form or in an address."""
+        return list((self.types.data if self.is_of_types else self.users.data) or [])
+
+
+def note(form: FlaskForm, error: SluiceError) -> None:
+    """Show an error of the domain at the field that it is about, else on top of the form."""
+    field = form._fields.get(error.field)
+    if field is not None:
+        field.errors = [*field.errors, error.message]
+    else:
+        form.form_errors = [*form.form_errors, error.message]
+
+
+def typed_args() -> dict[str, Any]:
+    """Keyword arguments that fill a form from the address instead of a body."""
+    return {"formdata": request.args, "meta": {"csrf": False}}
+
+
+def _as_typed(at: datetime) -> datetime:
+    """A time as the form shows it: in the user's zone, to the minute."""
+    return at.astimezone(user_zone()).replace(tzinfo=None, second=0, microsecond=0)

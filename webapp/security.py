@@ -1,0 +1,86 @@
+"""What every answer carries, static files and errors included; and the limiter of logins."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from wsgiref.headers import Headers
+
+import structlog
+from flask import Flask, abort, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from whitenoise import WhiteNoise
+
+from webapp.settings import settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+STATIC = Path(__file__).parent / "static"
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_ALWAYS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # not no-referrer: over HTTPS the CSRF check compares the referrer
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_VERSIONED = re.compile(r"/static/.*-\d+(\.\d+)+/")
+
+limiter = Limiter(get_remote_address)
+
+
+def init_app(app: Flask) -> None:
+    """Serve static files, and harden every answer."""
+    limiter.init_app(app)
+    app.before_request(_refuse_nul)
+    files = WhiteNoise(
+        app.wsgi_app,
+        max_age=3600,
+        autorefresh=app.debug,
+        allow_all_origins=False,
+        immutable_file_test=lambda _path, url: bool(_VERSIONED.match(url)),
+    )
+    files.add_files(str(STATIC), prefix="static/")
+    with app.app_context():
+        hardened = _harden(files, hsts=settings().cookie_secure)
+    setattr(app, "wsgi_app", hardened)  # noqa: B010 - mypy forbids to assign a method
+
+
+def limiter_storage(redis_url: str) -> str:
+    """The address of Redis as Flask-Limiter writes it."""
+    return f"redis+{redis_url}" if redis_url.startswith("unix:") else redis_url
+
+
+def _harden(inner: WSGIApplication, *, hsts: bool) -> WSGIApplication:
+    """Outside of everything, so that no answer gets by."""
+    always = _ALWAYS | ({"Strict-Transport-Security": "max-age=31536000"} if hsts else {})
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        request_id = secrets.token_hex(8)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+        def start(status: str, headers: list[tuple[str, str]], *exc: Any) -> Callable[[bytes], object]:
+            found = Headers(headers)
+            for name, value in {**always, "X-Request-ID": request_id}.items():
+                found[name] = value
+            found.setdefault("Cache-Control", "no-store")
+            return start_response(status, headers, *exc)
+
+        return inner(environ, start)
+
+    return app
+
+
+def _refuse_nul() -> None:
+    """No database takes a NUL character, and no person types one."""
+    if any("\x00" in text for pairs in (request.args, request.form) for one in pairs.items(multi=True) for text in one):
+        abort(400)

@@ -1,0 +1,31 @@
+"""What every template knows: who looks, in which business, and where else they could go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, g
+
+from jobs.states import State
+from tenants import businesses
+from tenants.permissions import May
+from webapp import access, db, htmx
+
+
+def init_app(app: Flask) -> None:
+    """Give it to the templates."""
+    app.context_processor(_known)
+    app.jinja_env.globals.update(May=May, State=State)
+
+
+def _known() -> dict[str, Any]:
+    """Of a request that broke nothing is known: it may be the database that is broken."""
+    login = None if g.get("is_broken") else access.visitor()
+    user = login.user if login else None
+    partial = htmx.is_partial()
+    return {
+        "user": user,
+        "actor": g.get("actor") if user else None,
+        "businesses": businesses.open_to(db.session, user) if user and not partial else [],
+        "is_partial": partial,
+    }
