@@ -14,7 +14,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, String, case, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
-from jobs import pauses, task_types
+from jobs import pauses, task_types, tasks
 from jobs.models import Task
 from jobs.states import FINAL, WAITING, State
 from tenants.models import User
@@ -169,6 +169,11 @@ def _page(
         newer=_encode(found[0]) if found and (more if backwards else bool(cursor)) else None,
         older=_encode(found[-1]) if found and (bool(cursor) if backwards else more) else None,
     )
+
+
+def get(session: Session, by: Actor, task_id: int) -> Row:
+    """One task that the actor may see, as a list shows it; else NotFound."""
+    return _row(tasks.get(session, by, task_id), pauses.standing(session, by.business.id))
 
 
 def rows_of(session: Session, by: Actor, wanted: TaskFilter, *, after_id: int, limit: int) -> Sequence[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, text, update
@@ -161,6 +161,21 @@ def search(session: Session, by: Actor, *, ended: bool = False, limit: int = 100
         .order_by(Pause.id.desc())
         .limit(limit)
     ).all()
+
+
+def search_open(session: Session, by: Actor) -> list[tuple[Pause, int]]:
+    """The open pauses that touch the business, each with how many waiting tasks it holds there."""
+    return [
+        (one, held_back(session, by, Target(one.business_id, one.user_id, one.task_type)))
+        for one in search(session, by)
+    ]
+
+
+def of_tasks(session: Session, by: Actor, ids: Collection[int]) -> dict[int, Pause]:
+    """The pauses of these ids that touch the business: why tasks wait that the actor may see."""
+    by.require(May.ENTER)
+    query = select(Pause).where(Pause.id.in_(ids), _touching(by.business.id)).options(joinedload(Pause.creator))
+    return {one.id: one for one in session.scalars(query)}
 
 
 def held_back(session: Session, by: Actor, what: Standing | Target) -> int:

@@ -120,6 +120,15 @@ class Changes:
     payload: dict[str, Any]
 
 
+def get_editable(session: Session, by: Actor, task_id: int) -> Task:
+    """A task that the actor may edit; AlreadyStarted when it is too late."""
+    by.require(May.MANAGE)
+    task = get(session, by, task_id)
+    if task.state not in WAITING or task.attempts:
+        raise AlreadyStarted
+    return task
+
+
 def edit(session: Session, by: Actor, task_id: int, to: Changes) -> Task:
     """Change a task that has not started; AlreadyStarted when it has by now. A start time of None means as it was."""
     by.require(May.MANAGE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 
 import argon2
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from tenants.clock import clock
 from tenants.database import read_only
-from tenants.errors import Invalid
+from tenants.errors import Invalid, NotFound
 from tenants.models import Login, User
 
 DEMO_PASSWORD = "sluice-demo"  # noqa: S105 - shown in the README; `authenticate` takes it in a demo only
@@ -57,7 +58,7 @@ def authenticate(session: Session, email: str, password: str, *, demo: bool) -> 
     """
     read_only(session)
     user = find(session, email)
-    session.rollback()
+    session.close()  # a rollback would expire the user, and the next attribute begin a transaction
     with _at_work:
         try:
             _hasher.verify(user.password_hash if user else _nobody, password)
@@ -98,6 +99,20 @@ def touch_login(session: Session, login: Login) -> None:
 def end_login(session: Session, login: Login) -> None:
     """End one login; its token opens nothing from now on."""
     session.execute(update(Login).where(Login.id == login.id, Login.ended_at.is_(None)).values(ended_at=clock()))
+
+
+def open_logins(session: Session, user: User) -> Sequence[Login]:
+    """The logins of a user that were not ended, last seen first."""
+    query = select(Login).where(Login.user_id == user.id, Login.ended_at.is_(None))
+    return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
+
+
+def get_login(session: Session, user: User, login_id: int) -> Login:
+    """A user's own login; else NotFound."""
+    found = session.scalar(select(Login).where(Login.user_id == user.id, Login.id == login_id))
+    if found is None:
+        raise NotFound
+    return found
 
 
 def end_all_logins(session: Session, user: User) -> None:
