@@ -22,6 +22,7 @@ from webapp import (
     formats,
     home,
     htmx,
+    logs,
     pauses,
     security,
     settings,
@@ -36,6 +37,7 @@ BLUEPRINTS = (auth, account, home, tasks, exports, pauses, background, audit, ta
 
 def create_app(config: Config) -> Flask:
     """The portal. BadSetting without a proper secret key; NoRedis without REDIS_URL; BadTaskModule names the module."""
+    logs.configure()
     app = Flask(__name__, static_folder=None)
     app.config.from_mapping(_flask_settings(config))
     settings.keep(app, config)

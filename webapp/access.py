@@ -169,8 +169,9 @@ def _give_business(endpoint: str, values: dict[str, Any]) -> None:
 
 def _guard() -> Response | None:
     """Let in whoever the route's declaration allows."""
-    if request.endpoint is None:
-        return None  # there is no such page, and Flask says so
+    if request.endpoint is None:  # there is no such page, and Flask says so, to whom it may be
+        g.login = current_user.login if current_user.is_authenticated else None
+        return None
     needed = declared(current_app, request.endpoint)
     if needed is None:
         raise NotFound

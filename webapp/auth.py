@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from flask import Blueprint, Response, request, url_for
 
-from tenants import accounts, audit
+from tenants import accounts, audit, demo
 from tenants.accounts import WrongPassword
 from tenants.database import transaction
 from tenants.models import User
@@ -44,7 +45,7 @@ def login() -> Response:
     user = _authenticated(form) if form.validate_on_submit() else None
     if user is None:
         status = 422 if form.is_submitted() else 200
-        return htmx.page("auth/login.html", status=status, form=form, demo=settings().demo)
+        return htmx.page("auth/login.html", status=status, form=form, **_demo())
     begin(user)
     return htmx.leave(local_path(form.next.data) or url_for("home.index"))
 
@@ -58,6 +59,13 @@ def logout() -> Response:
         user = ended.user
         audit.record_login(db.session, user, user.email, outcome="logout", address=request.remote_addr)
     return htmx.leave(url_for("auth.login"))
+
+
+def _demo() -> dict[str, Any]:
+    """What the login page of a demo shows."""
+    if not settings().demo:
+        return {"demo": False}
+    return {"demo": True, "demo_logins": demo.LOGINS, "demo_password": accounts.DEMO_PASSWORD}
 
 
 def _authenticated(form: LoginForm) -> User | None:

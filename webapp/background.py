@@ -17,9 +17,9 @@ bp = business_blueprint("background")
 @access(May.ENTER)
 def index() -> Response:
     """One tab of them: Pending, unless the address names another."""
-    wanted = request.args.get("tab", "")
-    tab = Tab(wanted) if wanted in set(Tab) else Tab.PENDING
-    found = filters.own(db.session, g.actor, tab, TaskFilter.from_args(request.args))
+    tab = Tab(request.args["tab"]) if request.args.get("tab") in set(Tab) else Tab.PENDING
+    wanted = TaskFilter.from_args(request.args)
+    found = filters.own(db.session, g.actor, tab, wanted)
     return htmx.page(
         "background/index.html",
         fragment="background/_list.html",
@@ -27,5 +27,6 @@ def index() -> Response:
         tabs=list(Tab),
         counts={one: filters.count_own(db.session, g.actor, one) for one in Tab},
         found=found,
-        held_by=pauses.of_tasks(db.session, g.actor, {row.pause_id for row in found.rows if row.pause_id}),
+        wanted=wanted,
+        held_by=pauses.of_tasks(db.session, g.actor, found.pause_ids()),
     )

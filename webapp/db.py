@@ -33,9 +33,15 @@ def init_app(app: Flask, config: Config) -> None:
 
 
 def start_over() -> None:
-    """Drop what the request did so far; from now on it only reads. What it had loaded stays readable."""
-    session.close()
+    """Drop what the request did so far; from now on it only reads."""
+    drop()
     read_only(session)
+
+
+def drop() -> None:
+    """Roll back. What was loaded stays readable: a rollback alone would expire it, and reading it begin again."""
+    session.expunge_all()
+    session.rollback()
 
 
 def is_safe() -> bool:
@@ -53,7 +59,7 @@ def _end(response: Response) -> Response:
     if response.status_code < 400:
         session.commit()
     else:
-        session.close()
+        drop()
     return response
 
 

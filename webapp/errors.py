@@ -89,7 +89,7 @@ def _on_surprise(error: Exception) -> Response:
 
 
 def _note_refusal() -> None:
-    db.session.close()  # the note takes SQLite's write lock, so this request must let go of it
+    db.drop()  # the note takes SQLite's write lock, so this request must let go of it
     with transaction() as own:
         audit.record_refused(own, g.actor, request.endpoint or "", request.path)
 

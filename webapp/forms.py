@@ -93,6 +93,16 @@ class PauseForm(FlaskForm):
     reason = StringField("Reason")
     scope = RadioField("Scope", choices=[("business", "This business"), ("system", "Whole system")], default="business")
 
+    def validate_users(self, field: SelectMultipleField) -> None:
+        """Somebody is chosen."""
+        if not self.is_of_types and not field.data:
+            raise ValidationError("Choose at least one user.")
+
+    def validate_types(self, field: SelectMultipleField) -> None:
+        """Something is chosen."""
+        if self.is_of_types and not field.data:
+            raise ValidationError("Choose at least one task type.")
+
     @property
     def is_of_types(self) -> bool:
         """Whether it is about task types, not users."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, flash, make_response, redirect, render_template, request
+from flask import Flask, Response, flash, g, make_response, redirect, render_template, request
 
 _VARY = ("HX-Request", "HX-Request-Type", "Cookie")
 
@@ -54,7 +54,8 @@ def page(
     **context: Any,
 ) -> Response:
     """The page, or only the fragment when htmx asks for a part. `around` tells what just the page needs."""
-    if fragment and is_partial():
+    g.is_fragment = bool(fragment) and is_partial()
+    if fragment and g.is_fragment:
         return make_response(render_template(fragment, **context), status)
     if around:
         context |= around()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flask import Response, g, request, url_for
 
 from jobs import pauses, targets
-from jobs.pauses import Resumed, Target
+from jobs.pauses import Resumed
 from jobs.targets import Candidate
 from tenants.errors import Invalid
 from tenants.permissions import May
@@ -44,8 +44,7 @@ def new() -> Response:
 def create() -> Response:
     """Pause all that was chosen, or nothing."""
     form = PauseForm()
-    wanted = form.targets(g.actor.business.id) if form.validate() else []
-    if not wanted or not _paused(form, wanted):
+    if not form.validate() or not _paused(form):
         return _form_page(form, 422)
     message = _paused_message(_chosen(form))
     return htmx.done(message, "pauses-changed", "tasks-changed", to=url_for("pauses.index"))
@@ -99,11 +98,12 @@ def _chosen(form: PauseForm) -> list[Candidate]:
     return [one for one in _candidates(form, "") if one.ticked]
 
 
-def _paused(form: PauseForm, wanted: Sequence[Target]) -> bool:
+def _paused(form: PauseForm) -> bool:
     try:
-        for target in wanted:
+        for target in form.targets(g.actor.business.id):
             pauses.pause(db.session, g.actor, target, form.reason.data or "")
     except Invalid as error:
+        db.start_over()  # none of them, and the form must not show the first ones as paused
         forms.note(form, error)
         return False
     return True

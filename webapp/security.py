@@ -49,6 +49,7 @@ def init_app(app: Flask) -> None:
         immutable_file_test=lambda _path, url: bool(_VERSIONED.match(url)),
     )
     files.add_files(str(STATIC), prefix="static/")
+    app.add_url_rule("/static/<path:filename>", "static", build_only=True)  # WhiteNoise answers, Flask only links
     with app.app_context():
         hardened = _harden(files, hsts=settings().cookie_secure)
     setattr(app, "wsgi_app", hardened)  # noqa: B010 - mypy forbids to assign a method

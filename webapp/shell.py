@@ -9,7 +9,7 @@ from flask import Flask, g
 from jobs.states import State
 from tenants import businesses
 from tenants.permissions import May
-from webapp import access, db, htmx
+from webapp import access, db
 
 
 def init_app(app: Flask) -> None:
@@ -22,7 +22,7 @@ def _known() -> dict[str, Any]:
     """Of a request that broke nothing is known: it may be the database that is broken."""
     login = None if g.get("is_broken") else access.visitor()
     user = login.user if login else None
-    partial = htmx.is_partial()
+    partial = g.get("is_fragment", False)
     return {
         "user": user,
         "actor": g.get("actor") if user else None,

@@ -13,7 +13,7 @@ from jobs.models import Attempt, Pause, Task
 from jobs.states import State
 from tenants.errors import Conflict, Invalid, NotFound, SluiceError
 from tenants.permissions import May
-from webapp import db, forms, htmx
+from webapp import db, errors, forms, htmx
 from webapp.access import access, business_blueprint
 from webapp.forms import EditForm
 from webapp.settings import settings
@@ -26,12 +26,14 @@ bp = business_blueprint("tasks")
 def index() -> Response:
     """The tasks of the business, searched and sorted."""
     wanted = TaskFilter.from_args(request.args)
+    found = filters.search(db.session, g.actor, wanted)
     return htmx.page(
         "tasks/index.html",
         fragment="tasks/_table.html",
         around=lambda: {"open_pauses": pauses.search_open(db.session, g.actor)},
         wanted=wanted,
-        found=filters.search(db.session, g.actor, wanted),
+        found=found,
+        held_by=pauses.of_tasks(db.session, g.actor, found.pause_ids()),
         sizes=SIZES,
         states=list(State),
     )
@@ -60,11 +62,12 @@ def show(task_id: int) -> Response:
 @access(May.MANAGE)
 def edit(task_id: int) -> Response:
     """Change a task that has not started."""
-    task = tasks.get_editable(db.session, g.actor, task_id)
+    find = tasks.get_editable if db.is_safe() else tasks.get
+    task = find(db.session, g.actor, task_id)
     form = EditForm.of(task)
-    if form.validate_on_submit() and _edited(form, task):
-        return htmx.done("Saved.", "tasks-changed", to=url_for("tasks.show", task_id=task_id))
-    status = 422 if form.is_submitted() else 200
+    status = _save(form, task) if form.is_submitted() else 200
+    if status == 303:
+        return htmx.done(f"Task {task_id} is saved.", "tasks-changed", to=url_for("tasks.show", task_id=task_id))
     return htmx.page("tasks/edit.html", fragment="tasks/_edit.html", status=status, task=task, form=form)
 
 
@@ -94,13 +97,16 @@ def file(task_id: int) -> Response:
     return make_response(send_file(path, mimetype="text/csv", as_attachment=True, download_name=path.name))
 
 
-def _edited(form: EditForm, task: Task) -> bool:
+def _save(form: EditForm, task: Task) -> int:
+    """303 when it is saved; else what went wrong, which the form then shows."""
+    if not form.validate():
+        return 422
     try:
         tasks.edit(db.session, g.actor, task.id, form.changes(task))
-    except Invalid as error:
+    except (Invalid, Conflict) as error:
         forms.note(form, error)
-        return False
-    return True
+        return errors.status_of(error)
+    return 303
 
 
 def _deletion_page(row: filters.Row, status: int, error: SluiceError | None = None) -> Response:
