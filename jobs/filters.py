@@ -102,6 +102,10 @@ class Page:
     newer: str | None
     older: str | None
 
+    def pause_ids(self) -> set[int]:
+        """The pauses that hold tasks of this page."""
+        return {row.pause_id for row in self.rows if row.pause_id}
+
 
 class Tab(enum.StrEnum):
     """The three lists of a user's own background tasks."""

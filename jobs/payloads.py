@@ -79,7 +79,7 @@ def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _adapter(handler: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
     """A handler's parameters behind `task`, as a typed dictionary. The handler itself fills in its defaults."""
-    hints = get_type_hints(handler)
+    hints = get_type_hints(handler, include_extras=True)
     parameters = list(inspect.signature(handler).parameters.values())[1:]
     fields: dict[str, Any] = {}
     for p in parameters:
