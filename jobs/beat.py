@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import structlog
-from redis import RedisError
 from sqlalchemy import exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -107,5 +106,5 @@ class Beat:
     def _try(self, repair: Callable[[], None]) -> None:
         try:
             repair()
-        except (SQLAlchemyError, RedisError) as error:
+        except (SQLAlchemyError, queue.Unreachable) as error:
             log.warning("a repair failed", repair=getattr(repair, "__name__", repr(repair)), error=str(error))

@@ -117,9 +117,11 @@ def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> 
 def give_back(session: Session, unbegun: Sequence[Claim]) -> None:
     """Return claimed tasks that did not begin. It costs no attempt."""
     for token, claims in _by_token(unbegun):
+        ids = [one.id for one in claims]
+        _cancel(session, token, ids)
         session.execute(
             update(_tasks)
-            .where(_tasks.c.id.in_([one.id for one in claims]), _tasks.c.claim_token == token)
+            .where(_held(token, ids), _tasks.c.state == State.RUNNING)
             .values(state=State.PENDING, attempts=_tasks.c.attempts - 1, started_at=null(), **_UNCLAIMED)
         )
 
@@ -186,13 +188,31 @@ def _alike(one: Ended) -> tuple[str, str, float]:
 def _move(session: Session, token: str, state: State, wait: float, ids: list[int]) -> set[int]:
     """Give these tasks their next state; answer those whose attempt was still ours."""
     after = {"ended_at": clock()} if state in FINAL else {"next_try_at": clock(wait), "started_at": null()}
-    moved = session.scalars(
+    moved = set(
+        session.scalars(
+            update(_tasks)
+            .where(_held(token, ids), _tasks.c.state == State.RUNNING)
+            .values(state=state, **_UNCLAIMED, **after)
+            .returning(_tasks.c.id)
+        )
+    )
+    return moved if len(moved) == len(ids) else moved | _cancel(session, token, ids)
+
+
+def _cancel(session: Session, token: str, ids: list[int]) -> set[int]:
+    """An interrupt that was accepted wins over whatever the handler did."""
+    canceled = session.scalars(
         update(_tasks)
-        .where(_tasks.c.id.in_(ids), _tasks.c.claim_token == token)
-        .values(state=state, **_UNCLAIMED, **after)
+        .where(_held(token, ids), _tasks.c.state == State.CANCELLING)
+        .values(state=State.CANCELED, ended_at=clock(), **_UNCLAIMED)
         .returning(_tasks.c.id)
     )
-    return set(moved)
+    return set(canceled)
+
+
+def _held(token: str, ids: list[int]) -> ColumnElement[bool]:
+    """True of these tasks while the attempt is ours."""
+    return and_(_tasks.c.id.in_(ids), _tasks.c.claim_token == token)
 
 
 def _attempt(one: Ended, worker: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tenants.database import on_commit
 
 log = structlog.get_logger()
 
+Unreachable = RedisError  # what a call of Redis here may raise
 RUN = "jobs.turns.run"
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
 _GIVE_UP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
@@ -114,6 +115,14 @@ def missing_ticket(business_id: int, name: str) -> str | None:
     return ticket.decode() if queued is None else None
 
 
+def quietly(act: Callable[..., object], *args: object) -> None:
+    """Call something here whose failure the beat repairs."""
+    try:
+        act(*args)
+    except (Unreachable, NoRedis) as error:
+        log.warning("Redis does not answer", error=str(error))
+
+
 def turns_queued(name: str) -> int:
     """How many turns wait in a queue."""
     return int(connection().llen(Queue.redis_queue_namespace_prefix + name))
@@ -161,10 +170,7 @@ class _Waker:
                 self._changed.wait_for(lambda: bool(self._asked))
                 asked, self._asked, self._sending = self._asked, {}, True
             for business_id, name in asked:
-                try:
-                    wake_now(business_id, name)
-                except (RedisError, NoRedis) as error:  # the beat repairs it
-                    log.warning("wake failed", business=business_id, queue=name, error=str(error))
+                quietly(wake_now, business_id, name)
 
 
 def _new_waker() -> None:

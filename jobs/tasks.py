@@ -22,7 +22,7 @@ from tenants.models import Business, Member, User
 from tenants.permissions import Actor, May
 
 MAX_TITLE = 200
-_PRIORITIES = range(-(2**31), 2**31)
+_MAX_PRIORITY = 2**31 - 1
 
 
 class UnknownBusiness(Invalid):
@@ -245,8 +245,8 @@ def _check(type_: task_types.TaskType, asked: _New | Changes) -> None:
     title = asked.title or ""
     if len(title) > MAX_TITLE or title != payloads.storable(title):
         raise Invalid(f"A title has {MAX_TITLE} characters at most.", field="title")
-    if asked.priority not in _PRIORITIES:
-        raise Invalid("A priority is a whole number between -2,147,483,648 and 2,147,483,647.", field="priority")
+    if not isinstance(asked.priority, int) or abs(asked.priority) > _MAX_PRIORITY:
+        raise Invalid(f"A priority is a whole number between -{_MAX_PRIORITY:,} and {_MAX_PRIORITY:,}.", field="priority")
     if asked.start_at is not None and asked.start_at.tzinfo is None:
         raise NoZone(field="start_at")
 

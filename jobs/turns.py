@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import attempts, claims, pauses, queue
@@ -41,12 +39,12 @@ settings = Settings()
 
 def run(business_id: int, name: str, ticket: str) -> None:
     """Work for one business for about a second."""
-    _quietly(queue.begin_turn, business_id, name, ticket)
+    queue.quietly(queue.begin_turn, business_id, name, ticket)
     turn = _Turn(business_id, name)
     beside = threading.Thread(target=turn.keep, name="keeper", daemon=True)
     if turn.exchange():
         if turn.more_ready:
-            _quietly(queue.wake_now, business_id, name)  # so that an idle worker joins at once
+            queue.quietly(queue.wake_now, business_id, name)  # so that an idle worker joins at once
         beside.start()
         while True:
             while begun := turn.next():
@@ -56,7 +54,7 @@ def run(business_id: int, name: str, ticket: str) -> None:
         turn.over.set()
         beside.join()
     if turn.more_ready:
-        _quietly(queue.wake_now, business_id, name)
+        queue.quietly(queue.wake_now, business_id, name)
     queue.flush()  # what handlers submitted
 
 
@@ -155,7 +153,7 @@ class _Turn:
             claims.record(session, self._ended, settings.worker)
             claims.give_back(session, [*self._unbegun, *self._held])
         if self._unbegun:
-            _quietly(queue.wake_now, self.business_id, self.name)
+            queue.quietly(queue.wake_now, self.business_id, self.name)
         self._ended, self._held, self._unbegun = [], [], deque()
 
     def _is_stale(self) -> bool:
@@ -176,11 +174,3 @@ class _Turn:
         if self._usual_seconds is None:
             return 1
         return max(1, min(MAX_BATCH, int(pauses.CLAIM_VALID_SECONDS / 2 / max(self._usual_seconds, 1e-6))))
-
-
-def _quietly(act: Callable[..., object], *args: object) -> None:
-    """Call something of Redis, whose failure the beat repairs."""
-    try:
-        act(*args)
-    except RedisError as error:
-        log.warning("Redis does not answer", error=str(error))

@@ -1,0 +1,104 @@
+"""The servers, a fresh database on each of the two for every test, and the cast."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session
+
+from tenants.database import Sessions, connect, migrate, transaction
+from tests import factories, servers
+from tests.factories import Cast
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[servers.Valkey]:
+    """One Valkey for all tests."""
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        server = servers.Valkey(Path(folder))
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: servers.Valkey) -> str:
+    """The address of an empty Valkey."""
+    with Redis.from_url(valkey_server.url) as redis:
+        redis.flushall()
+    return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables and the cast."""
+    path = tmp_path_factory.mktemp("template") / "sluice.db"
+    _fill(f"sqlite:///{path}").dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Engine]:
+    """A PostgreSQL with a database `template` that has the tables and the cast."""
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        server, url = servers.start_postgresql(Path(folder))
+        maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
+        with maintenance.connect() as connection:
+            connection.execute(text("CREATE DATABASE template"))
+        _fill(url.replace("/postgres?", "/template?")).dispose()
+        yield maintenance
+        maintenance.dispose()
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of its own, with the tables and the cast: the test runs once on each kind."""
+    if request.param == "sqlite":
+        path = tmp_path / "sluice.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        return f"sqlite:///{path}"
+    maintenance: Engine = request.getfixturevalue("postgresql")
+    name = f"test_{next(_numbers)}"
+    with maintenance.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template"))
+    return maintenance.url.set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """This process's engine, which `transaction` uses, too."""
+    engine = connect(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def db(engine: Engine) -> Iterator[Session]:
+    """A session of the test's own."""
+    with Sessions() as session:
+        yield session
+
+
+@pytest.fixture
+def cast(db: Session) -> Cast:
+    """The people and businesses."""
+    cast = factories.assemble(db)
+    db.rollback()  # a test holds no lock that it did not ask for
+    return cast
+
+
+def _fill(url: str) -> Engine:
+    engine = connect(url)
+    migrate(engine)
+    with transaction() as session:
+        factories.fill(session)
+    return engine

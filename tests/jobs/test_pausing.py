@@ -1,0 +1,242 @@
+"""Pauses in the engine: what stops, what goes on, and who is never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from jobs import pauses, submit, task_types
+from jobs.beat import Beat
+from jobs.models import Pause, Task
+from jobs.pauses import NoReason, Standing, Target
+from tenants.errors import Invalid, NotAllowed, NotFound
+from tenants.models import AuditEntry
+from tests import look
+from tests.factories import Cast
+
+Work = Callable[..., None]
+BEN = "ben@example.com"
+
+
+def states(ids: list[int]) -> list[str]:
+    found = dict(map(tuple, look.rows(select(Task.id, Task.state).where(Task.id.in_(ids)))))
+    return [found[id_] for id_ in ids]
+
+
+def test_a_paused_users_tasks_stop_and_everybody_elses_go_on(db: Session, cast: Cast, work: Work) -> None:
+    bens, cleos = (
+        submit("test.note", business="acme", user=BEN),
+        submit("test.note", business="acme", user="cleo@example.com"),
+    )
+    schedulers, globex = (
+        submit("test.note", business="acme"),
+        submit("test.note", business="globex", user="ada@example.com"),
+    )
+    pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "floods the queue")
+    db.commit()
+    later = submit("test.note", business="acme", user=BEN)
+    work()
+    assert states([bens, later]) == ["paused", "pending"]
+    assert states([cleos, schedulers, globex]) == ["completed"] * 3
+    Beat().settle()
+    assert states([bens, later]) == ["paused", "paused"]
+
+
+def test_a_paused_type_stops_for_the_scheduler_too_and_other_types_go_on(db: Session, cast: Cast, work: Work) -> None:
+    bens, schedulers = submit("test.note", business="acme", user=BEN), submit("test.note", business="acme")
+    other = submit("test.other", business="acme", user=BEN)
+    pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "misbehaves")
+    db.commit()
+    work()
+    assert states([bens, schedulers, other]) == ["paused", "paused", "completed"]
+
+
+def test_user_and_type_together_stop_only_that_combination(db: Session, cast: Cast, work: Work) -> None:
+    both, other_type = submit("test.note", business="acme", user=BEN), submit("test.other", business="acme", user=BEN)
+    other_user, scheduler = (
+        submit("test.note", business="acme", user="cleo@example.com"),
+        submit("test.note", business="acme"),
+    )
+    pauses.pause(db, cast.ada, Target(cast.acme.id, cast.ben.user.id, "test.note"), "just these")
+    db.commit()
+    work()
+    assert states([both, other_type, other_user, scheduler]) == ["paused"] + ["completed"] * 3
+
+
+def test_a_pause_stays_inside_its_business(db: Session, cast: Cast, work: Work) -> None:
+    acme = submit("test.note", business="acme", user=BEN)
+    pauses.pause(db, cast.zoe, Target(cast.initech.id, task_type="test.note"), "too loud")
+    db.commit()
+    work()
+    assert states([acme]) == ["completed"]
+
+
+def test_a_system_wide_pause_covers_every_business_and_only_platform_admins_end_it(
+    db: Session, cast: Cast, work: Work
+) -> None:
+    ids = [submit("test.note", business=slug) for slug in ("acme", "globex", "initech")]
+    with pytest.raises(NotAllowed):
+        pauses.pause(db, cast.ada, Target(None, task_type="test.note"), "all of it")
+    db.rollback()
+    everywhere = pauses.pause(db, cast.root, Target(None, task_type="test.note"), "vendor outage")
+    mine = pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "mine")
+    db.commit()
+    work()
+    Beat().settle()
+    assert states(ids) == ["paused"] * 3
+    resumed = pauses.resume_all(db, cast.ada)
+    db.commit()
+    assert (resumed.pauses, resumed.released, resumed.still_paused) == (1, 0, 1)
+    assert (everywhere.ended_at, mine.ended_by) == (None, cast.ada.user.id)
+    with pytest.raises(NotAllowed):
+        pauses.resume(db, cast.ada, everywhere.id)
+    db.rollback()
+    pauses.resume(db, cast.root, everywhere.id)
+    db.commit()
+    Beat().settle()
+    work()
+    assert states(ids) == ["completed"] * 3
+
+
+def test_repeating_a_pause_answers_the_first(db: Session, cast: Cast) -> None:
+    target = Target(cast.acme.id, task_type="test.note")
+    first = pauses.pause(db, cast.ada, target, "one")
+    db.commit()
+    again = pauses.pause(db, cast.ada, target, "two")
+    db.commit()
+    assert (again.id, again.reason) == (first.id, "one")
+    assert look.scalar(select(func.count()).select_from(Pause)) == 1
+
+
+def test_overlapping_pauses_are_independent(db: Session, cast: Cast, work: Work) -> None:
+    id_ = submit("test.note", business="acme", user=BEN)
+    of_ben = pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "ben")
+    of_type = pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "type")
+    db.commit()
+    pauses.resume(db, cast.ada, of_ben.id)
+    db.commit()
+    work()
+    assert states([id_]) == ["paused"]
+    pauses.resume(db, cast.ada, of_type.id)
+    db.commit()
+    work()
+    assert states([id_]) == ["completed"]
+
+
+def test_a_resume_keeps_the_order_and_costs_no_attempt(db: Session, cast: Cast, work: Work) -> None:
+    ids = [submit("test.note", business="acme", user=BEN, priority=priority) for priority in (1, 3, 2)]
+    one = pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "wait")
+    db.commit()
+    before = dict(map(tuple, look.rows(select(Task.id, Task.next_try_at))))
+    pauses.resume(db, cast.ada, one.id)
+    db.commit()
+    rows = look.scalars(select(Task).order_by(*Task.claim_order()))
+    assert [row.id for row in rows] == [ids[1], ids[2], ids[0]]
+    assert {row.state for row in rows} == {"pending"}
+    assert [row.attempts for row in rows] == [0, 0, 0]
+    assert {row.id: row.next_try_at for row in rows} == before
+
+
+def test_a_pause_that_is_over_holds_nothing_even_before_anyone_ends_it(db: Session, cast: Cast, work: Work) -> None:
+    id_ = submit("test.note", business="acme", user=BEN)
+    one = pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "for a while")
+    db.commit()
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    db.execute(update(Pause).where(Pause.id == one.id).values(until=past))
+    db.commit()
+    Beat().settle()
+    work()
+    assert states([id_]) == ["completed"]
+    Beat().end_expired_pauses()
+    db.refresh(one)
+    assert one.ended_at == one.until
+
+
+def test_settling_twice_moves_nothing_more_and_goes_in_chunks(db: Session, cast: Cast) -> None:
+    ids = [submit("test.note", business="acme", user=BEN, session=db) for _ in range(25)]
+    db.commit()
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="found in the registry"))
+    db.commit()
+    moved = []
+    for _ in range(4):
+        moved.append(pauses.settle(db, cast.acme.id, chunk=10))
+        db.commit()
+    assert moved == [10, 10, 5, 0]
+    assert set(states(ids)) == {"paused"}
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        (Target(1), Invalid),
+        (Target(1, task_type="no.such"), task_types.UnknownTaskType),
+        (Target(1, user_id=999_999), NotFound),
+    ],
+)
+def test_a_pause_is_about_somebody_and_something_known(
+    db: Session, cast: Cast, target: Target, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        pauses.pause(db, cast.ada, Target(cast.acme.id, target.user_id, target.task_type), "why not")
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
+def test_a_pause_needs_a_reason(db: Session, cast: Cast, reason: str) -> None:
+    with pytest.raises(NoReason):
+        pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), reason)
+
+
+def test_members_and_outsiders_pause_nothing(db: Session, cast: Cast) -> None:
+    target = Target(cast.acme.id, task_type="test.note")
+    with pytest.raises(NotAllowed):
+        pauses.pause(db, cast.ben, target, "no")
+    with pytest.raises(NotFound):
+        pauses.pause(db, cast.zoe, target, "no")
+    with pytest.raises(NotFound):
+        pauses.pause(db, cast.zoe, Target(cast.initech.id, user_id=cast.ben.user.id), "not in Initech")
+    one = pauses.pause(db, cast.ada, target, "yes")
+    db.commit()
+    with pytest.raises(NotFound):
+        pauses.resume(db, cast.zoe, one.id)
+
+
+def test_pause_and_resume_leave_a_trace(db: Session, cast: Cast) -> None:
+    one = pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "too loud")
+    pauses.resume(db, cast.ada, one.id)
+    pauses.resume(db, cast.ada, one.id)
+    db.commit()
+    acts = look.rows(select(AuditEntry.act, AuditEntry.user_id, AuditEntry.subject).order_by(AuditEntry.id))
+    subject = f"pause:{one.id}"
+    assert [tuple(act) for act in acts] == [("pause", cast.ada.user.id, subject), ("resume", cast.ada.user.id, subject)]
+
+
+targets = st.tuples(st.sampled_from([None, 0, 1]), st.sampled_from([None, "test.note", "test.other"])).filter(any)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=st.lists(targets, max_size=5))
+def test_the_judge_says_the_same_in_sql_and_in_python(
+    db: Session, cast: Cast, pairs: list[tuple[int | None, str | None]]
+) -> None:
+    db.rollback()
+    people = [cast.ben.user.id, cast.cleo.user.id]
+    if not look.scalar(select(Task.id).limit(1)):
+        for user in (None, BEN, "cleo@example.com"):
+            for type_ in ("test.note", "test.other"):
+                submit(type_, business="acme", user=user, session=db)
+        db.commit()
+    standing = Standing(
+        {n: Target(cast.acme.id, None if who is None else people[who], what) for n, (who, what) in enumerate(pairs, 1)}
+    )
+    covered = set(look.scalars(select(Task.id).where(standing.covering())))
+    spared = set(look.scalars(select(Task.id).where(~standing.covering())))
+    tasks = look.scalars(select(Task))
+    assert covered == {task.id for task in tasks if standing.over(task.user_id, task.task_type)}
+    assert covered | spared == {task.id for task in tasks}
+    assert not covered & spared

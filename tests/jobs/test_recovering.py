@@ -1,0 +1,121 @@
+"""What is lost comes back: workers that die, turns that vanish, jobs that are not ours."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from jobs import leases, queue, submit
+from jobs.beat import Beat
+from jobs.models import Attempt, Task
+from tenants.clock import clock
+from tests import look
+from tests.factories import Cast
+from tests.waiting import until
+
+Start = Callable[..., subprocess.Popen[bytes]]
+Notes = Callable[[], list[list[str]]]
+QUICK = {"LEASE_SECONDS": "1", "HEARTBEAT_SECONDS": "0.3", "BEAT_SECONDS": "0.3"}
+
+
+def state(id_: int) -> str | None:
+    return look.scalar(select(Task.state).where(Task.id == id_))
+
+
+def outcomes(id_: int) -> list[str]:
+    return look.scalars(select(Attempt.outcome).where(Attempt.task_id == id_).order_by(Attempt.number))
+
+
+def test_a_killed_workers_task_goes_back_and_is_done_by_another(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    start("scheduler", **QUICK)
+    first = start("worker", "default", **QUICK)
+    id_ = submit("test.note", business="acme", payload={"seconds": 3})
+    horse = int(until(notes)[0][4])
+    first.kill()
+    first.wait()
+    until(lambda: not Path(f"/proc/{horse}").exists(), seconds=5)  # the horse dies with its parent
+    start("worker", "default", **QUICK)
+    until(lambda: state(id_) == "completed", seconds=30)
+    assert outcomes(id_) == ["lost", "completed"]
+
+
+def test_a_killed_horse_costs_only_its_task(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    start("scheduler", **QUICK)
+    start("worker", "default", **QUICK)
+    id_ = submit("test.note", business="acme", payload={"seconds": 3})
+    os.kill(int(until(notes)[0][4]), signal.SIGKILL)
+    other = submit("test.note", business="globex")
+    until(lambda: state(other) == "completed")
+    until(lambda: state(id_) == "completed", seconds=30)
+    assert outcomes(id_) == ["lost", "completed"]
+
+
+def test_a_heartbeat_keeps_a_long_task(db: Session, cast: Cast, start: Start) -> None:
+    start("scheduler", **QUICK)
+    start("worker", "default", **QUICK)
+    id_ = submit("test.note", business="acme", payload={"seconds": 3})
+    until(lambda: state(id_) == "completed", seconds=30)
+    assert outcomes(id_) == ["completed"]
+
+
+def test_a_task_whose_last_attempt_was_lost_is_failed(db: Session, cast: Cast) -> None:
+    id_ = submit("test.note", business="acme")
+    lost = {"state": "running", "claim_token": "gone", "lease_until": clock(-1), "attempts": 10}
+    db.execute(update(Task).where(Task.id == id_).values(**lost))
+    assert leases.reap(db) == 1
+    assert leases.reap(db) == 0
+    db.commit()
+    assert (state(id_), outcomes(id_)) == ("failed", ["lost"])
+
+
+def test_the_beat_wakes_what_is_ready_without_a_turn(db: Session, cast: Cast) -> None:
+    submit("test.note", business="acme")
+    queue.flush()
+    queue.connection().flushall()
+    Beat().wake_ready()
+    assert queue.turns_queued("default") == 1
+
+
+def test_a_turn_lost_between_pop_and_begin_is_replaced_at_the_second_beat(db: Session, cast: Cast) -> None:
+    submit("test.note", business="acme")
+    queue.flush()
+    queue.connection().delete("rq:queue:default")  # popped by a worker that was killed
+    beat = Beat()
+    beat.wake_ready()
+    assert queue.turns_queued("default") == 0, "it may be just about to begin"
+    beat.wake_ready()
+    assert queue.turns_queued("default") == 1
+
+
+def test_a_business_never_has_two_queued_turns(db: Session, cast: Cast) -> None:
+    assert [queue.wake_now(cast.acme.id, "default") for _ in range(3)] == [True, False, False]
+    (ticket,) = queue.connection().mget(f"sluice:{cast.acme.id}:turn:default")
+    queue.begin_turn(cast.acme.id, "default", "a ticket of an older turn")
+    assert not queue.wake_now(cast.acme.id, "default")
+    queue.begin_turn(cast.acme.id, "default", ticket.decode())
+    assert queue.wake_now(cast.acme.id, "default")
+
+
+def test_a_job_that_is_not_a_turn_is_refused_and_stops_nobody(
+    db: Session, cast: Cast, start: Start, tmp_path: Path
+) -> None:
+    """Whoever reaches Redis must not run code."""
+    target = tmp_path / "owned"
+    foreign = Queue("default", connection=queue.connection(), serializer=JSONSerializer)
+    foreign.enqueue("os.system", f"touch {target}")
+    foreign.enqueue("jobs.turns.run", 1, "default", "ticket", "one too many")
+    queue.connection().rpush("rq:queue:default", "nonsense")
+    start("worker", "default")
+    id_ = submit("test.note", business="acme")
+    until(lambda: state(id_) == "completed")
+    assert not target.exists()

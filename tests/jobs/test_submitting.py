@@ -1,0 +1,113 @@
+"""A task is a row: submitting is an INSERT in the caller's own transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from jobs import queue, submit, task_types
+from jobs.models import Task
+from jobs.payloads import BadPayload
+from jobs.tasks import NoZone, UnknownBusiness, UnknownUser
+from tenants.errors import Invalid
+from tests import look
+from tests.factories import Cast
+
+BEN = "ben@example.com"
+
+
+def count() -> int:
+    return look.scalar(select(func.count()).select_from(Task)) or 0
+
+
+def test_a_submitted_task_is_pending_and_ready(db: Session, cast: Cast) -> None:
+    before = datetime.now(UTC)
+    id_ = submit("test.note", business="acme", user=BEN, payload={"seconds": 1}, title="One", priority=7)
+    task = look.task(id_)
+    assert (task.state, task.user_id, task.queue, task.priority) == ("pending", cast.ben.user.id, "default", 7)
+    assert (task.title, task.payload, task.attempts) == ("One", {"seconds": 1}, 0)
+    assert before - timedelta(seconds=1) < task.created_at < datetime.now(UTC) + timedelta(seconds=1)
+
+
+def test_it_joins_the_callers_transaction_and_a_rollback_leaves_nothing(db: Session, cast: Cast) -> None:
+    id_ = submit("test.note", business="acme", user=BEN, session=db)
+    assert db.get(Task, id_)
+    db.rollback()
+    assert count() == 0
+    queue.flush()
+    assert queue.turns_queued("default") == 0
+
+
+def test_it_works_with_redis_away(db: Session, cast: Cast) -> None:
+    queue.connect("unix:///nowhere/r.sock")
+    id_ = submit("test.note", business="acme", user=BEN)
+    assert look.task(id_).state == "pending"
+
+
+def test_a_commit_queues_one_turn_however_many_tasks_it_made_ready(db: Session, cast: Cast) -> None:
+    for _ in range(5):
+        submit("test.note", business="acme", user=BEN, session=db)
+    queue.flush()
+    assert queue.turns_queued("default") == 0, "never before the commit"
+    db.commit()
+    submit("test.note", business="acme")
+    queue.flush()
+    assert queue.turns_queued("default") == 1
+
+
+def test_a_rolled_back_savepoint_forgets_no_wake_of_the_outer_transaction(db: Session, cast: Cast) -> None:
+    submit("test.note", business="acme", user=BEN, session=db)
+    with db.begin_nested() as savepoint:
+        submit("test.note", business="acme", user=BEN, session=db)
+        savepoint.rollback()
+    with db.begin_nested():
+        pass
+    queue.flush()
+    assert queue.turns_queued("default") == 0, "releasing a savepoint is no commit"
+    db.commit()
+    queue.flush()
+    assert (count(), queue.turns_queued("default")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "field"),
+    [
+        ({"task_type": "no.such"}, task_types.UnknownTaskType, "task_type"),
+        ({"business": "nowhere"}, UnknownBusiness, "business"),
+        ({"user": "nobody@example.com"}, UnknownUser, "user"),
+        ({"user": "zoe@example.com"}, UnknownUser, "user"),
+        ({"payload": {"second": 1}}, BadPayload, "payload"),
+        ({"payload": {"seconds": "soon"}}, BadPayload, "payload"),
+        ({"payload": [1]}, BadPayload, "payload"),
+        ({"payload": {1: 2}}, BadPayload, "payload"),
+        ({"payload": {"seconds": float("nan")}}, BadPayload, "payload"),
+        ({"task_type": "test.fail", "payload": {"text": "\x00"}}, BadPayload, "payload"),
+        ({"task_type": "test.fail", "payload": {"text": "\ud800"}}, BadPayload, "payload"),
+        ({"task_type": "test.fail", "payload": {"text": "x" * 70_000}}, BadPayload, "payload"),
+        ({"task_type": "test.odd", "payload": {}}, BadPayload, "payload"),
+        ({"title": "x" * 201}, Invalid, "title"),
+        ({"title": "NUL \x00"}, Invalid, "title"),
+        ({"priority": 2**31}, Invalid, "priority"),
+        ({"priority": "high"}, Invalid, "priority"),
+        ({"start_at": datetime(2030, 1, 1)}, NoZone, "start_at"),  # noqa: DTZ001 - this is the point
+    ],
+)
+def test_bad_input_is_a_typed_error_and_no_row(
+    db: Session, cast: Cast, wrong: dict[str, Any], error: type[Invalid], field: str
+) -> None:
+    asked = {"task_type": "test.note", "business": "acme", "user": BEN, **wrong}
+    with pytest.raises(error) as raised:
+        submit(asked.pop("task_type"), **asked)
+    assert raised.value.field == field
+    assert count() == 0
+
+
+def test_an_archived_business_takes_no_tasks(db: Session, cast: Cast) -> None:
+    cast.acme.archived_at = datetime.now(UTC)
+    db.commit()
+    with pytest.raises(UnknownBusiness):
+        submit("test.note", business="acme", user=BEN)
