@@ -2,6 +2,7 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const root = document.documentElement;
+  const POLLS = '[hx-trigger*="every"]';
   const on = (name, act) => document.addEventListener(name, act);
   const say = (text) => { $("announce").textContent = text; };
 
@@ -40,13 +41,14 @@
     const live = $("live");
     if (!live) return;
     const lost = failures > 2;
+    live.hidden = !document.querySelector(POLLS);
     live.toggleAttribute("data-lost", lost);
     live.toggleAttribute("data-rests", $("dialog").open);
     const text = lost ? `No answer. Updated ${age()}` : `Updated ${age()}`;
     if ($("live-text").textContent !== text) $("live-text").textContent = text;
   }
   setInterval(tell, 1000);
-  const refresh = () => document.querySelectorAll('[hx-trigger*="every"]').forEach((one) => one.dispatchEvent(new CustomEvent("every")));
+  const refresh = () => document.querySelectorAll(POLLS).forEach((one) => one.dispatchEvent(new CustomEvent("every")));
   on("visibilitychange", () => document.hidden || refresh());
 
   // Swaps: the focus and the log's end stay where they were
@@ -58,6 +60,7 @@
       log.toggleAttribute("data-at-end", log.scrollTop + log.clientHeight >= log.scrollHeight - 4);
   });
   on("htmx:after:swap", ({ detail: { ctx } }) => {
+    if (ctx.swap === "none") return;
     if (ctx.target?.id === "dialog-body") open();
     if (ctx.response.status === 422) $("dialog").querySelector("[aria-invalid]")?.focus();
     if (ctx.sourceElement.closest?.("[role=search]")) say(`${document.querySelector("[data-count]")?.textContent} tasks`);
@@ -87,6 +90,7 @@
   document.addEventListener("cancel", (event) => { if (event.target === $("dialog") && typed) event.preventDefault(); }, true);
   document.addEventListener("close", (event) => {
     if (event.target !== $("dialog")) return;
+    document.body.append($("toasts"));
     $("dialog-body").replaceChildren();
     const back = $(opener?.id);
     if (back) back.focus({ preventScroll: true });
@@ -106,6 +110,7 @@
     form.querySelector("[data-submit-text]").textContent = chosen.length > 1 ? `Pause ${many(chosen.length, noun)}` : `Pause ${noun}`;
     const blast = form.querySelector("[data-blast]");
     blast.hidden = !chosen.length;
+    form.querySelector("[data-blast-plain]").hidden = chosen.length > 0;
     blast.textContent = `${many(total("waiting"), "waiting task")} will be paused, ${total("running").toLocaleString("en")} running will finish.`;
     const scope = form.querySelector("[data-scope-name]");
     scope.textContent = form.querySelector("[name=scope][value=system]:checked") ? "the whole system" : scope.dataset.business;
@@ -122,6 +127,7 @@
     const link = note.querySelector("a");
     if (href) { link.href = href; link.hidden = false; }
     $("toasts").append(note);
+    if ($("dialog").open) $("dialog").append($("toasts")); // else it would lie behind, out of reach
     keep(note);
     while ($("toasts").children.length > 3) $("toasts").firstElementChild.remove();
   }
