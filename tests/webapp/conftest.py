@@ -1,0 +1,70 @@
+"""The portal, and people at their browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from config import Config
+from tenants.permissions import Actor
+from tests import factories
+from tests.factories import Cast
+from tests.webapp import rows
+from tests.webapp.client import Browser
+from webapp import create_app
+from webapp.db import _db
+from webapp.security import limiter
+
+SECRET = "a secret of the tests, long enough"
+
+
+@pytest.fixture
+def cast(db: Session) -> Cast:
+    """The people and businesses, held by no session: a test of pages must not hold SQLite's write lock."""
+    cast = factories.assemble(db)
+    db.close()
+    return cast
+
+
+@pytest.fixture
+def config(database_url: str, valkey: str, tmp_path: Path) -> Config:
+    """The settings of the portal."""
+    return Config(data_dir=tmp_path, database_url=database_url, redis_url=valkey, secret_key=SECRET, demo=True)
+
+
+@pytest.fixture
+def app(config: Config, engine: Engine) -> Iterator[Flask]:
+    """The portal, whose engine `transaction` uses, too."""
+    limiter._storage_dead = False  # the limiter is the module's, and remembers a Redis that was away
+    app = create_app(config)
+    yield app
+    with app.app_context():
+        _db.engine.dispose()
+
+
+@pytest.fixture
+def as_user(app: Flask, cast: Cast) -> Callable[..., Browser]:
+    """A browser of somebody of the cast who is logged in; of nobody without a name."""
+
+    def open_browser(who: str | Actor | None = None) -> Browser:
+        actor = getattr(cast, who) if isinstance(who, str) else who
+        return Browser(app, rows.login(actor.user) if actor else None)
+
+    return open_browser
+
+
+@pytest.fixture
+def ada(as_user: Callable[..., Browser]) -> Browser:
+    """Ada runs Acme and Globex."""
+    return as_user("ada")
+
+
+@pytest.fixture
+def ben(as_user: Callable[..., Browser]) -> Browser:
+    """Ben works at Acme."""
+    return as_user("ben")
