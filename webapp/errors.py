@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import structlog
@@ -77,7 +76,7 @@ def _on_http(error: HTTPException) -> Response:
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     if isinstance(error, RateLimitExceeded) and limiter.current_limit:
-        response.headers["Retry-After"] = str(max(1, math.ceil(limiter.current_limit.reset_at - time.time())))
+        response.headers["Retry-After"] = str(max(1, int(limiter.current_limit.reset_at - time.time())))
     return response
 
 

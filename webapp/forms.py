@@ -14,7 +14,6 @@ from wtforms import (
     HiddenField,
     IntegerField,
     PasswordField,
-    RadioField,
     SelectMultipleField,
     StringField,
     TextAreaField,
@@ -31,10 +30,14 @@ _MINUTES = "%Y-%m-%dT%H:%M"
 _BIGGEST_ID = 2**31 - 1
 
 
+def _stripped(text: str | None) -> str | None:
+    return text.strip() if text else text
+
+
 class LoginForm(FlaskForm):
     """Who, with which password, and where to go then."""
 
-    email = EmailField("E-mail", [InputRequired("Type your e-mail address.")])
+    email = EmailField("E-mail", [InputRequired("Type your e-mail address.")], filters=[_stripped])
     password = PasswordField("Password", [InputRequired("Type your password.")])
     next = HiddenField()
 
@@ -91,7 +94,7 @@ class PauseForm(FlaskForm):
     users = SelectMultipleField(coerce=_user_id, validate_choice=False)
     types = SelectMultipleField(coerce=str, validate_choice=False)
     reason = StringField("Reason")
-    scope = RadioField("Scope", choices=[("business", "This business"), ("system", "Whole system")], default="business")
+    scope = StringField("Scope", default="business")
 
     def validate_users(self, field: SelectMultipleField) -> None:
         """Somebody is chosen."""
