@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from flask import Flask, g
 from markupsafe import Markup
 
+from jobs import task_types
 from jobs.states import State
 from webapp.security import STATIC
 
 
 def init_app(app: Flask) -> None:
     """Give the filters to the templates."""
-    filters = (time, number, state_label, priority_label, pretty_json)
+    filters = (time, number, state_label, priority_label, type_title, pretty_json)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
     app.jinja_env.globals["static_url"] = static_url
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -51,6 +52,11 @@ def state_label(state: str) -> str:
 def priority_label(priority: int) -> str:
     """High from 10, Medium from 5, else Low."""
     return "High" if priority >= 10 else "Medium" if priority >= 5 else "Low"
+
+
+def type_title(name: str) -> str:
+    """The title of a task type; its name if it is not registered here."""
+    return task_types.title_of(name)
 
 
 def pretty_json(value: Any) -> str:
