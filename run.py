@@ -108,8 +108,8 @@ class Stack:
         _refuse_a_port_in_use(config)
         config.data_dir.mkdir(parents=True, exist_ok=True)
         self._redis_url = config.redis_url or self._start_broker(config)
-        _prepare_database(config)
         _refuse_a_silent_broker(self._redis_url)
+        _prepare_database(config, self._redis_url)
         environment = {
             "REDIS_URL": self._redis_url,
             "DATABASE_URL": config.database_url,
@@ -168,7 +168,7 @@ class Stack:
         files.mkdir(exist_ok=True)
         socket_path = self._broker_dir / "r.sock"
         options = f"--port 0 --unixsocket {socket_path} --unixsocketperm 700 --maxmemory-policy noeviction"
-        options += " --loglevel warning --appendonly yes --appendfsync everysec"
+        options += " --loglevel warning --appendonly yes --appendfsync everysec --logfile broker.log"
         self._add(Child("broker", [_broker_binary(), *options.split(), "--dir", str(files)]))
         return f"unix://{socket_path}?db=0"
 
@@ -190,21 +190,23 @@ def _gunicorn(config: Config) -> list[str]:
     return [sys.executable, "-m", "gunicorn", "wsgi:app", *options.split(), *memory]
 
 
-def _prepare_database(config: Config) -> None:
+def _prepare_database(config: Config, redis_url: str) -> None:
     """Check the task modules, bring the tables up to date, and fill in the demo once."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from jobs import demo as demo_tasks
-    from jobs import task_types
+    from jobs import queue, task_types
     from tenants import demo
     from tenants.database import connect, migrate, transaction
 
     try:
+        queue.connect(redis_url)
         task_types.load(config.task_modules)
         migrate(connect(config.database_url))
         with transaction() as session:
             if config.demo and demo.fill(session):
                 demo_tasks.fill(session)
+        queue.flush()
     except task_types.BadTaskModule as error:
         raise CannotStart(error) from error
     except SQLAlchemyError as error:
@@ -217,7 +219,7 @@ def _refuse_a_port_in_use(config: Config) -> None:
             pass
     except OSError as error:
         raise CannotStart(
-            f"port {config.port} on {config.host} cannot be used ({error.strerror}); set PORT to another one"
+            f"port {config.port} on {config.host} cannot be used ({os.strerror(error.errno or 0)}); set PORT to another one"
         ) from error
 
 

@@ -6,7 +6,9 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import structlog
 from sqlalchemy import ColumnElement, and_, false, func, or_, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import queue, task_types
@@ -18,6 +20,8 @@ from tenants.database import on_commit, transaction
 from tenants.errors import Invalid, NotFound
 from tenants.models import Member
 from tenants.permissions import Actor, May
+
+log = structlog.get_logger()
 
 CLAIM_VALID_SECONDS = 0.050  # a claimed task begins within this time of its claim, or is given back
 ANSWER_SECONDS = CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
@@ -108,8 +112,7 @@ def pause(session: Session, by: Actor, target: Target, reason: str) -> Pause:
     session.add(new)
     session.flush()
     audit.record(session, by, "pause", f"pause:{new.id}", after=vars(target), reason=new.reason)
-    _settle_after_commit(session, target.business_id)
-    on_commit(session, "pauses answer", lambda: time.sleep(ANSWER_SECONDS))
+    _answer_late_enough(session, target.business_id)
     return new
 
 
@@ -270,12 +273,29 @@ def _end(session: Session, by: Actor, ended: Sequence[Pause]) -> None:
         _settle_after_commit(session, one.business_id)
 
 
+def _answer_late_enough(session: Session, business_id: int | None) -> None:
+    """Let the commit return when no claim of before it is valid any more; settle while we wait."""
+
+    def note() -> None:
+        session.info["pauses answer at"] = time.monotonic() + ANSWER_SECONDS
+
+    def wait() -> None:
+        time.sleep(max(0.0, session.info["pauses answer at"] - time.monotonic()))
+
+    on_commit(session, "pauses note", note)
+    _settle_after_commit(session, business_id)
+    on_commit(session, "pauses wait", wait)
+
+
 def _settle_after_commit(session: Session, business_id: int | None) -> None:
     """Begin to settle at once, so that the first released tasks start at once. The beat does the rest."""
 
     def act() -> None:
-        with transaction() as own:
-            settle(own, business_id or 0)
+        try:
+            with transaction() as own:
+                settle(own, business_id or 0)
+        except SQLAlchemyError as error:  # the pause itself is committed: what is left is the beat's
+            log.warning("not settled yet", business=business_id, error=str(error))
 
     if business_id is not None:
         on_commit(session, ("settle", business_id), act)

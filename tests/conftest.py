@@ -92,7 +92,7 @@ def db(engine: Engine) -> Iterator[Session]:
 def cast(db: Session) -> Cast:
     """The people and businesses."""
     cast = factories.assemble(db)
-    db.rollback()  # a test holds no lock that it did not ask for
+    db.commit()  # a test holds no lock that it did not ask for; a rollback would expire the cast
     return cast
 
 

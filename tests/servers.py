@@ -23,6 +23,7 @@ class Valkey:
             [*command.split(), "--save", "", "--dir", str(folder)],
             preexec_fn=dying_with_me(),  # noqa: PLW1509 - one system call, of a library loaded before
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         until(self.answers)
 

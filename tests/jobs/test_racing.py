@@ -62,7 +62,7 @@ def test_nothing_begins_after_a_pause_has_answered(db: Session, cast: Cast, star
     for _ in range(4):
         start("worker", "default", SLICE_SECONDS="0.3")
     start("scheduler")
-    add(db, cast.acme.id, 40_000, users=list(users), seconds=0.001)
+    add(db, cast.acme.id, 20_000, users=list(users), seconds=0.004)
     until(notes)
     windows: list[tuple[int, float, float]] = []
     standing: list[tuple[int, int, float]] = []

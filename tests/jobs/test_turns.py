@@ -157,9 +157,7 @@ def test_a_lost_attempt_changes_nothing_any_more(db: Session, cast: Cast, work: 
     assert attempts(id_) == []
 
 
-def test_a_pause_stops_what_a_turn_has_claimed_but_not_begun(
-    db: Session, cast: Cast, notes: Notes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pause_stops_what_a_turn_has_claimed_but_not_begun(db: Session, cast: Cast) -> None:
     ids = [submit("test.note", business="acme", payload={"seconds": 0.001}) for _ in range(40)]
     turn = turns._Turn(cast.acme.id, "default")
     turn._usual_seconds = 0.0001  # so that it claims many at once

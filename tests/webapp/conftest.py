@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from config import Config
 from tenants.permissions import Actor
-from tests import factories
 from tests.factories import Cast
 from tests.webapp import rows
 from tests.webapp.client import Browser
@@ -21,14 +19,6 @@ from webapp.db import _db
 from webapp.security import limiter
 
 SECRET = "a secret of the tests, long enough"
-
-
-@pytest.fixture
-def cast(db: Session) -> Cast:
-    """The people and businesses, held by no session: a test of pages must not hold SQLite's write lock."""
-    cast = factories.assemble(db)
-    db.close()
-    return cast
 
 
 @pytest.fixture
