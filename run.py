@@ -210,7 +210,7 @@ def _prepare_database(config: Config, redis_url: str) -> None:
     except task_types.BadTaskModule as error:
         raise CannotStart(error) from error
     except SQLAlchemyError as error:
-        raise CannotStart(f"the database does not answer: {str(error).splitlines()[0]}") from error
+        raise CannotStart(f"the database: {str(error).splitlines()[0]}") from error
 
 
 def _refuse_a_port_in_use(config: Config) -> None:
@@ -218,9 +218,8 @@ def _refuse_a_port_in_use(config: Config) -> None:
         with socket.create_server((config.host, config.port)):
             pass
     except OSError as error:
-        raise CannotStart(
-            f"port {config.port} on {config.host} cannot be used ({os.strerror(error.errno or 0)}); set PORT to another one"
-        ) from error
+        why = os.strerror(error.errno or 0)
+        raise CannotStart(f"port {config.port} on {config.host}: {why}; set PORT to another one") from error
 
 
 def _refuse_a_silent_broker(url: str) -> None:

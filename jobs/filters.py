@@ -256,10 +256,19 @@ def _encode(row: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps([key, row.Task.id]).encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> tuple[Any, int] | None:
-    """The place of a cursor, re-checked: somebody may have typed it."""
+def _decode(cursor: str, key: ColumnElement[Any]) -> tuple[Any, int] | None:
+    """The place of a cursor in this order, or None: somebody may have typed it."""
     try:
-        key, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error, TypeError):
+        text, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        place = datetime.fromisoformat(text) if isinstance(key.type, UtcDateTime) else text
+    except (ValueError, TypeError, RecursionError):
         return None
-    return (key, id_) if isinstance(key, str | int) and isinstance(id_, int) else None
+    expected = str if isinstance(key.type, String) else int if isinstance(key.type, Integer) else datetime
+    is_good = type(place) is expected and type(id_) is int and abs(id_) < _BIGGEST
+    if isinstance(place, datetime):
+        is_good = is_good and place.tzinfo is not None
+    elif isinstance(place, int):
+        is_good = is_good and abs(place) < _BIGGEST
+    else:
+        is_good = is_good and place == storable(place)
+    return (place, id_) if is_good else None

@@ -245,12 +245,16 @@ def _check(type_: task_types.TaskType, asked: _New | Changes) -> None:
     title = asked.title or ""
     if len(title) > MAX_TITLE or title != payloads.storable(title):
         raise Invalid(f"A title has {MAX_TITLE} characters at most.", field="title")
-    if not isinstance(asked.priority, int) or abs(asked.priority) > _MAX_PRIORITY:
+    if not _is_priority(asked.priority):
         raise Invalid(
             f"A priority is a whole number between -{_MAX_PRIORITY:,} and {_MAX_PRIORITY:,}.", field="priority"
         )
     if asked.start_at is not None and asked.start_at.tzinfo is None:
         raise NoZone(field="start_at")
+
+
+def _is_priority(value: object) -> bool:
+    return isinstance(value, int) and abs(value) <= _MAX_PRIORITY
 
 
 def _as_changes(task: Task) -> dict[str, Any]:
