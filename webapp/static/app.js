@@ -57,7 +57,7 @@
     const row = document.activeElement?.closest("tr[id], li[id]");
     place = row && { here: row.id, next: row.nextElementSibling?.id };
     for (const log of document.querySelectorAll("[data-follow]"))
-      log.toggleAttribute("data-at-end", log.scrollTop + log.clientHeight >= log.scrollHeight - 4);
+      log.atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
   });
   on("htmx:after:swap", ({ detail: { ctx } }) => {
     if (ctx.swap === "none") return;
@@ -65,7 +65,7 @@
     if (ctx.response.status === 422) $("dialog").querySelector("[aria-invalid]")?.focus();
     if (ctx.sourceElement.closest?.("[role=search]")) say(`${document.querySelector("[data-count]")?.textContent} tasks`);
     if (place && document.activeElement === document.body) focusNear(place);
-    document.querySelectorAll("[data-follow]").forEach((log) => { if (log.hasAttribute("data-at-end")) log.scrollTop = log.scrollHeight; });
+    document.querySelectorAll("[data-follow]").forEach((log) => { if (log.atEnd) log.scrollTop = log.scrollHeight; });
     weigh();
   });
   function focusNear({ here, next }) {
@@ -173,5 +173,5 @@
   addEventListener("pageshow", (event) => {
     if (event.persisted) document.querySelectorAll("form:not([hx-post]) [type=submit]").forEach((one) => { one.disabled = false; });
   });
-  on("DOMContentLoaded", () => { weigh(); document.querySelectorAll(".toast-note").forEach(keep); });
+  on("DOMContentLoaded", () => { weigh(); tell(); document.querySelectorAll(".toast-note").forEach(keep); });
 })();
