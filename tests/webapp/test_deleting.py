@@ -49,7 +49,7 @@ def test_members_delete_their_own_tasks_only(cast: Cast, ben: Browser) -> None:
     own, other = rows.task(cast.acme, cast.ben), rows.task(cast.acme, cast.cleo)
     response = ben.post(f"/b/acme/tasks/{own}/deletion")
     ben.get(str(response.location), 302)
+    assert f"Task {own} is canceled." in ben.get("/b/acme/background-tasks?tab=failed").text
     ben.post(f"/b/acme/tasks/{other}/deletion", 404)
     left = [rows.find_task(id_) for id_ in (own, other)]
     assert [one.state for one in left if one] == ["canceled", "pending"]
-    assert f"Task {own} is canceled." in ben.get("/b/acme/background-tasks?tab=failed").text

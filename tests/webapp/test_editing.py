@@ -73,7 +73,7 @@ def test_start_times_are_in_the_users_zone(cast: Cast, ada: Browser) -> None:
         ({"payload": '{"times": 5000}'}, "The payload does not fit"),
         ({"priority": ""}, "Type a whole number."),
         ({"priority": "high"}, "Not a valid integer value."),
-        ({"priority": "9" * 30}, "A priority is a whole number."),
+        ({"priority": "9" * 30}, "A priority is a whole number"),
         ({"title": "x" * 201}, "A title has 200 characters at most."),
         ({"start_at": "tomorrow"}, "Not a valid datetime value."),
     ],
