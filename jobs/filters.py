@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import enum
 import json
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, String, case, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Integer, String, case, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
 from jobs import pauses, task_types, tasks
 from jobs.models import Task
+from jobs.payloads import storable
 from jobs.states import FINAL, WAITING, State
+from tenants.clock import UtcDateTime
 from tenants.models import User
 from tenants.permissions import Actor, May
 
@@ -24,6 +25,7 @@ SIZES = (25, 50, 100)
 SORTS = ("created", "user", "type", "status")
 COUNT_LIMIT = 10_000
 MAX_SEARCH = 100
+_TOO_BIG = 2**63  # for any integer of a database
 SCHEDULER = "Scheduler"  # the name of tasks without a user
 _SHOWN = [State.RUNNING, State.CANCELLING, State.PENDING, State.PAUSED, State.FAILED, State.CANCELED, State.COMPLETED]
 
@@ -152,7 +154,7 @@ def _page(
     session: Session, where: Sequence[ColumnElement[bool]], wanted: TaskFilter, standing: pauses.Standing
 ) -> Page:
     key = _sort_key(wanted.sort, standing)
-    cursor = _decode(wanted.after or wanted.before)
+    cursor = _decode(wanted.after or wanted.before, key)
     backwards = bool(wanted.before and not wanted.after and cursor)
     descending = wanted.descending is not backwards
     query = select(Task, key.label("key")).outerjoin(Task.user).options(contains_eager(Task.user)).where(*where)
@@ -257,18 +259,22 @@ def _encode(row: Any) -> str:
 
 
 def _decode(cursor: str, key: ColumnElement[Any]) -> tuple[Any, int] | None:
-    """The place of a cursor in this order, or None: somebody may have typed it."""
+    """The place of a cursor in the order of `key`; None if it is none, since somebody may have typed it."""
     try:
-        text, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        place = datetime.fromisoformat(text) if isinstance(key.type, UtcDateTime) else text
+        place, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(key.type, UtcDateTime):
+            place = datetime.fromisoformat(place)
     except (ValueError, TypeError, RecursionError):
         return None
-    expected = str if isinstance(key.type, String) else int if isinstance(key.type, Integer) else datetime
-    is_good = type(place) is expected and type(id_) is int and abs(id_) < _BIGGEST
-    if isinstance(place, datetime):
-        is_good = is_good and place.tzinfo is not None
-    elif isinstance(place, int):
-        is_good = is_good and abs(place) < _BIGGEST
-    else:
-        is_good = is_good and place == storable(place)
-    return (place, id_) if is_good else None
+    return (place, id_) if _is_place(place, key) and type(id_) is int and abs(id_) < _TOO_BIG else None
+
+
+def _is_place(place: object, key: ColumnElement[Any]) -> bool:
+    match place:
+        case datetime():
+            return place.tzinfo is not None and 1 < place.year < 9999
+        case int():
+            return isinstance(key.type, Integer) and abs(place) < _TOO_BIG
+        case str():
+            return isinstance(key.type, String) and place == storable(place)
+    return False
