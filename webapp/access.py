@@ -169,14 +169,12 @@ def _give_business(endpoint: str, values: dict[str, Any]) -> None:
 
 def _guard() -> Response | None:
     """Let in whoever the route's declaration allows."""
-    if request.endpoint is None:  # there is no such page, and Flask says so, to whom it may be
-        g.login = current_user.login if current_user.is_authenticated else None
-        return None
-    needed = declared(current_app, request.endpoint)
-    if needed is None:
-        raise NotFound
+    needed = declared(current_app, request.endpoint or "")
     if needed is PUBLIC:
         return None
+    if needed is None:  # there is no such page, for whomever it may be
+        g.login = current_user.login if current_user.is_authenticated else None
+        raise request.routing_exception or NotFound
     if not current_user.is_authenticated:
         return _ask_to_log_in()
     g.login = current_user.login

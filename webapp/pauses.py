@@ -62,7 +62,7 @@ def resume(pause_id: int) -> Response:
 @access(May.PAUSE)
 def resume_all() -> Response:
     """Ask, then end every pause of the business. Those of the whole system stay."""
-    if request.method == "POST":
+    if not db.is_safe():
         message = _resumed_message(pauses.resume_all(db.session, g.actor))
         return htmx.done(message, "pauses-changed", "tasks-changed", to=url_for("pauses.index"))
     return htmx.page(

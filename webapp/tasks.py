@@ -76,7 +76,7 @@ def edit(task_id: int) -> Response:
 def deletion(task_id: int) -> Response:
     """Warn, then cancel a waiting task or remove a final one with its log."""
     row = filters.get(db.session, g.actor, task_id)
-    if request.method == "GET":
+    if db.is_safe():
         return _deletion_page(row, 200)
     try:
         left = tasks.delete(db.session, g.actor, task_id)
