@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import threading
 from collections.abc import Sequence
@@ -14,17 +15,29 @@ from sqlalchemy.orm import Session
 
 from tenants.clock import clock
 from tenants.database import read_only
-from tenants.errors import Invalid, NotFound
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import Login, User
 
 DEMO_PASSWORD = "sluice-demo"  # noqa: S105 - shown in the README; `authenticate` takes it in a demo only
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# The longest-standing of the published lists of stolen passwords, as far as they have eight characters.
+_COMMON = frozenset(
+    "password password1 passw0rd 12345678 123456789 1234567890 87654321 11111111 00000000 88888888 123123123 "
+    "qwertyuiop qwerty123 1q2w3e4r 1qaz2wsx asdfghjkl zaq12wsx abcd1234 abc12345 iloveyou sunshine princess football "
+    "baseball superman starwars trustno1 whatever computer michelle jennifer corvette changeme welcome1 letmein1 "
+    "admin123 administrator secret123 internet samantha".split()
+)
+_EMAIL = re.compile(r"[^@\s\x00]{1,100}@[^@\s\x00]{1,99}")
 _at_work = threading.BoundedSemaphore(2)  # a hash costs 19 MiB and 26 ms: a flood of logins must not cost more
 _nobody = _hasher.hash(secrets.token_hex())
 
 
 class WrongPassword(Invalid):
     """This e-mail address and password do not match."""
+
+
+class TakenEmail(Conflict):
+    """There is an account with this e-mail address already."""
 
 
 class WeakPassword(Invalid):
@@ -35,7 +48,11 @@ def register(
     session: Session, email: str, name: str, password: str, *, is_platform_admin: bool = False, demo: bool = False
 ) -> User:
     """A new user. Only a demo may use the demo password."""
-    if len(password) < 8 or (password == DEMO_PASSWORD and not demo):
+    if find(session, email):
+        raise TakenEmail(field="email")
+    if not _EMAIL.fullmatch(_normal(email)) or not 0 < len(name.strip()) <= 100:
+        raise Invalid("An account needs an e-mail address and a name of 100 characters at most.", field="email")
+    if len(password) < 8 or password.lower() in _COMMON or (password == DEMO_PASSWORD and not demo):
         raise WeakPassword(field="password")
     new = User(
         email=_normal(email), name=name, password_hash=_hasher.hash(password), is_platform_admin=is_platform_admin

@@ -8,16 +8,24 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tenants.errors import Invalid
+from tenants.errors import Conflict, Invalid
 from tenants.models import Business, Member, User
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+
+
+class TakenName(Conflict):
+    """There is a business with this short name already."""
 
 
 def create(session: Session, slug: str, name: str) -> Business:
     """A new business, whose pages are at `/b/<slug>`."""
     if not _SLUG.fullmatch(slug):
         raise Invalid("A business's short name has lower-case letters, digits and hyphens only.", field="slug")
+    if not 0 < len(name.strip()) <= 100:
+        raise Invalid("A business has a name of 100 characters at most.", field="name")
+    if find(session, slug):
+        raise TakenName(field="slug")
     new = Business(slug=slug, name=name)
     session.add(new)
     session.flush()

@@ -16,6 +16,7 @@ from webapp import (
     audit,
     auth,
     background,
+    cli,
     db,
     errors,
     exports,
@@ -50,7 +51,7 @@ def create_app(config: Config) -> Flask:
     access.init_app(app)
     CSRFProtect(app)
     Compress(app)
-    for part in (htmx, errors, formats, shell, security):
+    for part in (htmx, errors, formats, shell, security, cli):
         part.init_app(app)
     for module in BLUEPRINTS:
         app.register_blueprint(module.bp)

@@ -12,7 +12,7 @@ from tenants.models import Login, Role, User
 from tests import look
 from tests.factories import Cast
 
-PASSWORD = "correct-horse"  # noqa: S105
+PASSWORD = "correct-horse"
 
 
 def flask(app: Flask, *command: str) -> tuple[int, str]:

@@ -1,0 +1,150 @@
+"""What the database layer promises: acts after commits, reads that hold no lock, people before claimers."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, func, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from jobs.models import Task
+from tenants.database import Base, migrate, on_commit, transaction
+from tenants.models import Business
+from tests.factories import Cast
+from tests.waiting import until
+
+
+def test_an_act_follows_the_outermost_commit_once(db: Session) -> None:
+    done: list[str] = []
+    for _ in range(2):
+        on_commit(db, "act", lambda: done.append("act"))
+    with db.begin_nested():
+        db.execute(select(1))
+    assert done == []
+    db.commit()
+    db.commit()
+    assert done == ["act"]
+
+
+def test_a_rollback_forgets_acts_and_a_rolled_back_savepoint_does_not(db: Session) -> None:
+    done: list[str] = []
+    on_commit(db, "outer", lambda: done.append("outer"))
+    with db.begin_nested() as savepoint:
+        savepoint.rollback()
+    db.commit()
+    on_commit(db, "lost", lambda: done.append("lost"))
+    db.execute(select(1))
+    db.rollback()
+    db.commit()
+    assert done == ["outer"]
+
+
+def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    # SQLite's indexes with an expression cannot be read back, so they look new.
+    same = {"ix_tasks_pending", "ix_tasks_paused"} if engine.dialect.name == "sqlite" else set()
+    assert [one for one in differences if getattr(one[1], "name", None) not in same] == []
+
+
+def test_migrating_twice_changes_nothing(engine: Engine, cast: Cast) -> None:
+    migrate(engine)
+    with transaction(read_only=True) as session:
+        assert session.scalar(select(func.count()).select_from(Business)) == 3
+
+
+def test_a_reading_transaction_refuses_to_write_on_postgresql_and_takes_no_lock_on_sqlite(
+    engine: Engine, cast: Cast
+) -> None:
+    rename = update(Business).where(Business.id == cast.acme.id).values(name="Renamed")
+    if engine.dialect.name == "postgresql":
+        with pytest.raises(DBAPIError, match="read-only"), transaction(read_only=True) as session:
+            session.execute(rename)
+        return
+    with transaction() as writer:
+        writer.execute(rename)
+        with transaction(read_only=True) as reader:
+            assert reader.scalar(select(Business.name).where(Business.id == cast.acme.id)) == "Acme"
+
+
+def test_readers_that_write_later_lose_no_update(engine: Engine, cast: Cast) -> None:
+    """Four threads read a number and write it back, one higher: SQLite's deferred transactions lose most of them."""
+    rounds, threads = 25, 4
+
+    def count() -> None:
+        for _ in range(rounds):
+            with transaction() as session:
+                query = select(Business).where(Business.id == cast.acme.id).with_for_update()
+                business = session.scalars(query).one()
+                business.name = str(int(business.name) + 1)
+
+    with transaction() as session:
+        session.execute(update(Business).where(Business.id == cast.acme.id).values(name="0"))
+    started = [threading.Thread(target=count) for _ in range(threads)]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join()
+    with transaction(read_only=True) as session:
+        assert session.scalar(select(Business.name).where(Business.id == cast.acme.id)) == str(rounds * threads)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_people_pass_claimers_at_the_turnstile(engine: Engine) -> None:
+    """SQLite has one write lock. Who waits for it with claimers behind them is served before those."""
+    order: list[str] = []
+    inside, go_on = threading.Event(), threading.Event()
+
+    def write(name: str, **options: bool) -> None:
+        with transaction(**options) as session:
+            session.execute(select(1))
+            order.append(name)
+            if name == "first":
+                inside.set()
+                go_on.wait()
+
+    first = threading.Thread(target=write, args=("first",))
+    first.start()
+    inside.wait()
+    person = threading.Thread(target=write, args=("person",))
+    person.start()
+    until(lambda: _is_locked(Path(f"{engine.url.database}.turnstile")))
+    claimers = [threading.Thread(target=write, args=("claimer",), kwargs={"claims": True}) for _ in range(4)]
+    for one in claimers:
+        one.start()
+    go_on.set()
+    for one in (first, person, *claimers):
+        one.join()
+    assert order == ["first", "person", *["claimer"] * 4]
+
+
+def _is_locked(door: Path) -> bool:
+    with door.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_a_business_has_its_own_rows_only(db: Session, cast: Cast) -> None:
+    """The database itself refuses an attempt that names another business than its task's."""
+    row = {"business_id": cast.acme.id, "task_type": "test.note", "queue": "default"}
+    task = Task(**row)
+    db.add(task)
+    db.commit()
+    with pytest.raises(DBAPIError):
+        db.execute(
+            text(
+                "INSERT INTO attempts (business_id, task_id, number, outcome, ended_at)"
+                " VALUES (:business, :task, 1, 'completed', '2026-01-01 00:00:00')"
+            ),
+            {"business": cast.initech.id, "task": task.id},
+        )
+    db.rollback()
