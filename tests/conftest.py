@@ -52,6 +52,9 @@ def postgresql() -> Iterator[Engine]:
         server, url = servers.start_postgresql(Path(folder))
         maintenance = create_engine(url, isolation_level="AUTOCOMMIT")
         with maintenance.connect() as connection:
+            for safety in ("fsync", "full_page_writes", "synchronous_commit"):  # no test cuts the power
+                connection.execute(text(f"ALTER SYSTEM SET {safety} = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
             connection.execute(text("CREATE DATABASE template"))
         _fill(url.replace("/postgres?", "/template?")).dispose()
         yield maintenance

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Engine
 
 from config import Config
@@ -27,11 +28,18 @@ def config(database_url: str, valkey: str, tmp_path: Path) -> Config:
     return Config(data_dir=tmp_path, database_url=database_url, redis_url=valkey, secret_key=SECRET, demo=True)
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """Templates compiled once for all apps of the tests."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("compiled")))
+
+
 @pytest.fixture
-def app(config: Config, engine: Engine) -> Iterator[Flask]:
+def app(config: Config, engine: Engine, compiled: FileSystemBytecodeCache) -> Iterator[Flask]:
     """The portal, whose engine `transaction` uses, too."""
     limiter._storage_dead = False  # the limiter is the module's, and remembers a Redis that was away
     app = create_app(config)
+    app.jinja_env.bytecode_cache = compiled
     yield app
     with app.app_context():
         _db.engine.dispose()
