@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import leases, pauses, queue, task_types
+from jobs import leases, queue, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
 from jobs.states import State
@@ -55,7 +55,7 @@ class Beat:
             moved = 1
             while moved and time.monotonic() < ends_at:
                 with transaction(claims=True) as session:
-                    moved = pauses.settle(session, business_id)
+                    moved = settling.settle(session, business_id)
 
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""

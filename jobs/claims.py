@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, and_, exists, insert, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs import pauses, task_types
+from jobs import judge, task_types
 from jobs.attempts import Claim, Outcome
 from jobs.context import News
 from jobs.models import Attempt, Entry, Task
@@ -102,7 +102,7 @@ def any_ready(session: Session, business_id: int, name: str) -> bool:
 
 def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> set[int]:
     """Which of these claims are still ours and under no pause."""
-    standing = pauses.standing(session, business_id)
+    standing = judge.standing(session, business_id)
     rows = session.scalars(
         select(_tasks.c.id).where(
             _tasks.c.id.in_([one.id for one in claimed]),
@@ -164,7 +164,7 @@ def renew(session: Session, one: Claim, lease_seconds: float) -> bool:
 
 def _ready(session: Session, business_id: int, name: str) -> ColumnElement[bool]:
     """True of what may start now: pending, due, of a type known here, and under no pause."""
-    standing = pauses.standing(session, business_id)
+    standing = judge.standing(session, business_id)
     ready = and_(
         Task.business_id == business_id,
         Task.queue == name,

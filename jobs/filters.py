@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Integer, String, case, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
-from jobs import pauses, task_types, tasks
+from jobs import judge, task_types, tasks
 from jobs.models import Task
 from jobs.payloads import storable
 from jobs.states import FINAL, WAITING, State
@@ -130,7 +130,7 @@ class Tab(enum.StrEnum):
 
 def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
     """The tasks of the business as wanted. Members get their own."""
-    standing = pauses.standing(session, by.business.id)
+    standing = judge.standing(session, by.business.id)
     where = [*_visible(by), *_matching(wanted.q), *_in_state(wanted.state, standing)]
     return _page(session, where, wanted, standing)
 
@@ -138,7 +138,7 @@ def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
 def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
     """The actor's own tasks in the business, whatever their role: one tab of Background-Tasks."""
     by.require(May.ENTER)
-    standing = pauses.standing(session, by.business.id)
+    standing = judge.standing(session, by.business.id)
     mine = [Task.business_id == by.business.id, Task.user_id == by.user.id, Task.state.in_(sorted(tab.states))]
     return _page(session, mine, wanted, standing)
 
@@ -150,9 +150,7 @@ def count_own(session: Session, by: Actor, tab: Tab) -> int:
     return session.scalar(select(func.count()).select_from(_capped(mine).subquery())) or 0
 
 
-def _page(
-    session: Session, where: Sequence[ColumnElement[bool]], wanted: TaskFilter, standing: pauses.Standing
-) -> Page:
+def _page(session: Session, where: Sequence[ColumnElement[bool]], wanted: TaskFilter, standing: judge.Standing) -> Page:
     key = _sort_key(wanted.sort, standing)
     cursor = _decode(wanted.after or wanted.before, key)
     backwards = bool(wanted.before and not wanted.after and cursor)
@@ -179,12 +177,12 @@ def _page(
 
 def get(session: Session, by: Actor, task_id: int) -> Row:
     """One task that the actor may see, as a list shows it; else NotFound."""
-    return _row(tasks.get(session, by, task_id), pauses.standing(session, by.business.id))
+    return _row(tasks.get(session, by, task_id), judge.standing(session, by.business.id))
 
 
 def rows_of(session: Session, by: Actor, wanted: TaskFilter, *, after_id: int, limit: int) -> Sequence[Row]:
     """All matching tasks by id, a chunk at a time: for exports."""
-    standing = pauses.standing(session, by.business.id)
+    standing = judge.standing(session, by.business.id)
     where = [*_visible(by), *_matching(wanted.q), *_in_state(wanted.state, standing), Task.id > after_id]
     query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user)).where(*where)
     return [_row(task, standing) for task in session.scalars(query.order_by(Task.id).limit(limit))]
@@ -209,7 +207,7 @@ def _matching(q: str) -> list[ColumnElement[bool]]:
     return [or_(*clauses, Task.task_type.in_(types))] if types else [or_(*clauses)]
 
 
-def _in_state(state: State | None, standing: pauses.Standing) -> list[ColumnElement[bool]]:
+def _in_state(state: State | None, standing: judge.Standing) -> list[ColumnElement[bool]]:
     """The state as pages show it: what waits under a pause is Paused, marked or not."""
     if state is None:
         return []
@@ -219,7 +217,7 @@ def _in_state(state: State | None, standing: pauses.Standing) -> list[ColumnElem
     return [Task.state == state]
 
 
-def _sort_key(sort: str, standing: pauses.Standing) -> ColumnElement[Any]:
+def _sort_key(sort: str, standing: judge.Standing) -> ColumnElement[Any]:
     match sort:
         case "user":
             return func.lower(func.coalesce(User.name, SCHEDULER), type_=String)
@@ -244,7 +242,7 @@ def _capped(where: Sequence[ColumnElement[bool]]) -> Any:
     return select(Task.id).outerjoin(Task.user).where(*where).limit(COUNT_LIMIT + 1)
 
 
-def _row(task: Task, standing: pauses.Standing) -> Row:
+def _row(task: Task, standing: judge.Standing) -> Row:
     state = State(task.state)
     held_by = standing.over(task.user_id, task.task_type) if state in WAITING else None
     if state in WAITING:

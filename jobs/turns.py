@@ -11,7 +11,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import attempts, claims, pauses, queue
+from jobs import attempts, claims, judge, queue
 from jobs.attempts import Claim
 from jobs.claims import Ended
 from jobs.context import TaskContext
@@ -20,7 +20,7 @@ from tenants.database import transaction
 log = structlog.get_logger()
 
 MAX_BATCH = 100
-_TICK_SECONDS = pauses.CLAIM_VALID_SECONDS
+_TICK_SECONDS = judge.CLAIM_VALID_SECONDS
 _NEWS_SECONDS = 0.5
 
 
@@ -82,7 +82,7 @@ class _Turn:
             room, self._sent_at = self._room(), time.monotonic()
             self._checked_at = self._sent_at
             with transaction(claims=True) as session:
-                pauses.let_claims_pass(session, self.business_id)
+                judge.let_claims_pass(session, self.business_id)
                 claims.record(session, self._ended, settings.worker)
                 claims.give_back(session, self._held)
                 found = room and claims.claim(
@@ -157,7 +157,7 @@ class _Turn:
         self._ended, self._held, self._unbegun = [], [], deque()
 
     def _is_stale(self) -> bool:
-        return time.monotonic() - self._checked_at >= pauses.CLAIM_VALID_SECONDS
+        return time.monotonic() - self._checked_at >= judge.CLAIM_VALID_SECONDS
 
     def _check_again(self) -> None:
         """Ask once more whether the claimed may start; what may not goes back with the next exchange."""
@@ -173,4 +173,4 @@ class _Turn:
             return 0
         if self._usual_seconds is None:
             return 1
-        return max(1, min(MAX_BATCH, int(pauses.CLAIM_VALID_SECONDS / 2 / max(self._usual_seconds, 1e-6))))
+        return max(1, min(MAX_BATCH, int(judge.CLAIM_VALID_SECONDS / 2 / max(self._usual_seconds, 1e-6))))

@@ -20,8 +20,8 @@ from wtforms import (
 )
 from wtforms.validators import InputRequired, Optional, ValidationError
 
+from jobs.judge import Target
 from jobs.models import Task
-from jobs.pauses import Target
 from jobs.tasks import Changes
 from tenants.errors import SluiceError
 from webapp.formats import pretty_json, user_zone

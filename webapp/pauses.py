@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Response, g, request, url_for
 
-from jobs import pauses, targets
+from jobs import judge, pauses, targets
 from jobs.pauses import Resumed
 from jobs.targets import Candidate
 from tenants.errors import Invalid
@@ -69,7 +69,7 @@ def resume_all() -> Response:
         "pauses/resumption.html",
         fragment="pauses/_resumption.html",
         open_pauses=pauses.search_open(db.session, g.actor),
-        waiting=pauses.held_back(db.session, g.actor, pauses.standing(db.session, g.actor.business.id)),
+        waiting=pauses.held_back(db.session, g.actor, judge.standing(db.session, g.actor.business.id)),
     )
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from jobs import pauses, submit, task_types
+from jobs import pauses, settling, submit, task_types
 from jobs.beat import Beat
+from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
-from jobs.pauses import NoReason, Standing, Target
+from jobs.pauses import NoReason
 from tenants.errors import Invalid, NotAllowed, NotFound
 from tenants.models import AuditEntry
 from tests import look
@@ -165,7 +166,7 @@ def test_settling_twice_moves_nothing_more_and_goes_in_chunks(db: Session, cast:
     db.commit()
     moved = []
     for _ in range(4):
-        moved.append(pauses.settle(db, cast.acme.id, chunk=10))
+        moved.append(settling.settle(db, cast.acme.id, chunk=10))
         db.commit()
     assert moved == [10, 10, 5, 0]
     assert set(states(ids)) == {"paused"}

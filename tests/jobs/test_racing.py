@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from jobs import pauses, queue
+from jobs.judge import Target
 from jobs.models import Attempt, Task
-from jobs.pauses import Target
 from tests import look
 from tests.factories import Cast
 from tests.waiting import until

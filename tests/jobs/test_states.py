@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from jobs import claims, leases, pauses, tasks
+from jobs import claims, leases, settling, tasks
 from jobs.attempts import Claim, Outcome
 from jobs.models import Pause, Task
 from jobs.states import FINAL, MOVES, WAITING, State
@@ -46,11 +46,11 @@ def _give_back(db: Session, cast: Cast, task: Task) -> None:
 def _settle_under_pause(db: Session, cast: Cast, task: Task) -> None:
     db.add(Pause(business_id=cast.acme.id, task_type="test.note", reason="r"))
     db.flush()
-    pauses.settle(db, cast.acme.id)
+    settling.settle(db, cast.acme.id)
 
 
 def _settle(db: Session, cast: Cast, task: Task) -> None:
-    pauses.settle(db, cast.acme.id)
+    settling.settle(db, cast.acme.id)
 
 
 def _delete(db: Session, cast: Cast, task: Task) -> None:

@@ -12,8 +12,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs import pauses, submit, turns
+from jobs.judge import Target
 from jobs.models import Attempt, Entry, Task
-from jobs.pauses import Target
 from tests import look
 from tests.factories import Cast
 from tests.waiting import until
