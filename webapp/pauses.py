@@ -116,8 +116,7 @@ def _paused_message(chosen: Sequence[Candidate]) -> str:
 
 
 def _resumed_message(done: Resumed) -> str:
-    still = f", {done.still_paused:,} still paused by a system-wide pause" if done.still_paused else ""
-    return f"{done.released:,} released{still}."
+    return f"{done.released:,} released, {done.still_paused:,} still paused by a system-wide pause."
 
 
 def _count(number: int, what: str) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from flask import Flask, g
 
 from jobs.states import State
-from tenants import businesses
-from tenants.permissions import May
+from tenants import businesses, members
+from tenants.permissions import Actor, May
 from webapp import access, db
 
 
@@ -16,6 +16,15 @@ def init_app(app: Flask) -> None:
     """Give it to the templates."""
     app.context_processor(_known)
     app.jinja_env.globals.update(May=May, State=State)
+
+
+def _here() -> Actor | None:
+    """Whom the header is for: on a page outside businesses, the user in the business where they were last."""
+    if "actor" in g:
+        actor: Actor = g.actor
+        return actor
+    usual = access.usual_business()
+    return members.enter(db.session, access.me().user, usual.slug) if usual else None
 
 
 def _known() -> dict[str, Any]:
@@ -26,6 +35,7 @@ def _known() -> dict[str, Any]:
     return {
         "user": user,
         "actor": g.get("actor") if user else None,
+        "here": _here() if user and not partial else None,
         "businesses": businesses.open_to(db.session, user) if user and not partial else [],
         "is_partial": partial,
     }

@@ -82,4 +82,4 @@ def test_resuming_works_without_javascript(cast: Cast, ada: Browser) -> None:
     rows.pause(cast.acme, cast.ada, cast.ben)
     ada.get("/b/acme/pauses/resumption")
     response = ada.post("/b/acme/pauses/resumption")
-    assert "1 released." in ada.get(str(response.location)).text
+    assert "1 released, 0 still paused by a system-wide pause." in ada.get(str(response.location)).text
