@@ -73,7 +73,8 @@ def _harden(inner: WSGIApplication, *, hsts: bool) -> WSGIApplication:
             found = Headers(headers)
             for name, value in {**always, "X-Request-ID": request_id}.items():
                 found[name] = value
-            found.setdefault("Cache-Control", "no-store")
+            if not environ["PATH_INFO"].startswith("/static/") or "Cache-Control" not in found:
+                found["Cache-Control"] = "no-store"
             return start_response(status, headers, *exc)
 
         return inner(environ, start)

@@ -61,6 +61,7 @@ def test_start_times_are_in_the_users_zone(cast: Cast, ada: Browser) -> None:
     assert task.next_try_at == datetime(2026, 11, 1, 15, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from jobs.models import Task
 from tenants.database import transaction
 from tests.factories import Cast
 from tests.webapp import rows
-from tests.webapp.client import Browser, Document
+from tests.webapp.client import PART, Browser, Document
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -111,6 +112,7 @@ def test_older_and_newer_lead_through_all_pages_and_back(cast: Cast, ada: Browse
     assert not page.all("a", id_="page-newer")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("size", [25, 50, 100])
 def test_pages_have_the_size_that_was_chosen_and_tell_how_many_match(cast: Cast, ada: Browser, size: int) -> None:
     with transaction() as session:
@@ -130,23 +132,15 @@ def test_an_empty_table_says_so(ada: Browser) -> None:
     assert "Nothing matches" in page.text
 
 
-@pytest.mark.parametrize(
-    "cursor", ["x", "W10", "WyJ4Iiwg", "WyJhIiwgMV0", "WzEsMV0", "WyJ4Iiwxxx", "MQ", "IiI", "W251bGwsMV0", "%00", "💣"]
-)
-@pytest.mark.parametrize("sort", ["created", "user", "status"])
-def test_a_cursor_that_somebody_typed_gives_a_page(ada: Browser, tasks: dict[str, int], cursor: str, sort: str) -> None:
-    for name in ("after", "before"):
-        response = ada.raw("GET", f"/b/acme/tasks?sort={sort}&{name}={cursor}")
-        assert response.status_code in (200, 400), f"{name}={cursor}"
-
-
-@pytest.mark.parametrize("time", ["2026-11-01T12:00:00+00:00", "2026-11-01T12:00:00", "0001-01-01T00:00:00+23:00"])
-@pytest.mark.parametrize("number", [1, 10**20, True, 0.5])
-def test_a_cursor_that_no_database_holds_gives_a_page(ada: Browser, time: str, number: float) -> None:
-    for place in ([time, number], [number, number], ["\x00", number], ["\ud800", number]):
-        cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-        for sort in ("-created", "user", "status"):
-            ada.get(f"/b/acme/tasks?sort={sort}&after={cursor}")
+def test_a_cursor_that_somebody_typed_gives_a_page(ada: Browser, tasks: dict[str, int]) -> None:
+    typed = ["x", "W10", "WyJ4Iiwg", "WyJ4Iiwxxx", "MQ", "IiI", "W251bGwsMV0", "💣"]
+    times = ["2026-11-01T12:00:00+00:00", "2026-11-01T12:00:00", "0001-01-01T00:00:00+23:00", "a", "\x00", "\ud800", 1]
+    places = itertools.product([*times, 10**20, True, 0.5, None, [], {}], [1, 10**20, True, 0.5, "1"])
+    typed += [base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in places]
+    for sort, name in (("created", "after"), ("user", "before"), ("type", "after"), ("status", "after")):
+        for cursor in typed:
+            response = ada.raw("GET", f"/b/acme/tasks?sort={sort}&{name}={cursor}", headers=PART)
+            assert response.status_code == 200, f"{name}={cursor}"
 
 
 def test_a_waiting_task_under_a_pause_shows_as_paused_at_once(cast: Cast, ada: Browser, tasks: dict[str, int]) -> None:
@@ -189,6 +183,7 @@ def test_the_details_tell_why_a_task_waits_to_its_user_too(cast: Cast, ben: Brow
         assert "Paused" in page.text
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("tab", "states"),
     [

@@ -34,6 +34,7 @@ def test_a_login_leads_to_the_first_business(app: Flask, cast: Cast) -> None:
     browser = Browser(app)
     assert log_in(browser, "  ADA@example.com ").location == "/"
     assert browser.get("/", 302).response.location == "/b/acme/"
+    assert str(browser.raw("GET", "/b/acme").location).endswith("/b/acme/")
     assert browser.get("/b/acme/", 302).response.location == "/b/acme/tasks"
     assert "Ada Lovelace" in browser.get("/b/acme/tasks").text
     (entry,) = rows.audited("login")
