@@ -109,13 +109,15 @@ def test_people_pass_claimers_at_the_turnstile(engine: Engine) -> None:
                 inside.set()
                 go_on.wait()
 
-    first = threading.Thread(target=write, args=("first",))
+    first = threading.Thread(target=write, args=("first",), daemon=True)
     first.start()
     inside.wait()
-    person = threading.Thread(target=write, args=("person",))
+    person = threading.Thread(target=write, args=("person",), daemon=True)
     person.start()
     until(lambda: _is_locked(Path(f"{engine.url.database}.turnstile")))
-    claimers = [threading.Thread(target=write, args=("claimer",), kwargs={"claims": True}) for _ in range(4)]
+    claimers = [
+        threading.Thread(target=write, args=("claimer",), kwargs={"claims": True}, daemon=True) for _ in range(4)
+    ]
     for one in claimers:
         one.start()
     go_on.set()
