@@ -44,6 +44,9 @@ class Config(BaseSettings):
     cookie_secure: bool = Field(
         False, description="Send cookies over HTTPS only. Switch it on wherever Sluice is served over HTTPS."
     )
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="Reverse proxies before the web server, whose X-Forwarded headers tell who asks."
+    )
     session_idle_minutes: int = Field(30, ge=1, description="A login ends after so many minutes without a click.")
     session_hours: int = Field(12, ge=1, description="A login ends after so many hours whatever happens.")
     slice_seconds: float = Field(1.0, gt=0, description="How long one turn works for one business.")

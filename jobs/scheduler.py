@@ -16,6 +16,7 @@ import structlog
 from redis import Redis, RedisError
 from rq_scheduler import Scheduler
 
+import logs
 from config import BadSetting, Config
 from jobs import demo, queue, task_types
 from jobs.beat import Beat
@@ -76,6 +77,7 @@ class BeatingScheduler(Scheduler):
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
+    logs.configure()
     try:
         config = Config.from_env()
         connection = queue.connect(config.redis_url)

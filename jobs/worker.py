@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from rq.worker.base import DequeueStrategy
 from sqlalchemy import Engine
 
+import logs
 from config import BadSetting, Config
 from jobs import queue, task_types, turns
 from processes import die_with
@@ -50,6 +51,7 @@ class TurnWorker(Worker):
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; the task at work may finish."""
+    logs.configure()
     parser = argparse.ArgumentParser(prog="python -m jobs.worker", description=__doc__)
     parser.add_argument("queues", nargs="*", help="queues to work on; default: every queue of the registered types")
     wanted = parser.parse_args().queues

@@ -7,7 +7,9 @@ from typing import Any
 from flask import Flask
 from flask_compress import Compress
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+import logs
 from config import BadSetting, Config
 from jobs import queue, task_types
 from webapp import (
@@ -23,7 +25,6 @@ from webapp import (
     formats,
     home,
     htmx,
-    logs,
     pauses,
     security,
     settings,
@@ -41,6 +42,9 @@ def create_app(config: Config) -> Flask:
     logs.configure()
     app = Flask(__name__, static_folder=None)
     app.config.from_mapping(_flask_settings(config))
+    if config.trusted_proxies:
+        hops = config.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     settings.keep(app, config)
     task_types.load(config.task_modules)
     queue.connect(config.redis_url)

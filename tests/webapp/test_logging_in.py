@@ -229,3 +229,12 @@ def _age(column: str, minutes: int) -> None:
 def _seen() -> Any:
     with transaction(read_only=True) as session:
         return session.query(Login).one().seen_at
+
+
+@pytest.mark.parametrize(("proxies", "seen"), [(0, "127.0.0.1"), (1, "203.0.113.7")])
+def test_only_a_trusted_proxy_tells_who_asks(app: Flask, config: Config, proxies: int, seen: str) -> None:
+    behind = Browser(create_app(config.model_copy(update={"trusted_proxies": proxies})))
+    form = {"email": ADA, "password": DEMO_PASSWORD, "csrf_token": behind.csrf()}
+    behind.raw("POST", "/login", data=form, headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"})
+    (entry,) = rows.audited("login")
+    assert entry.after == {"address": seen}

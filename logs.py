@@ -1,4 +1,4 @@
-"""How the web server logs: one line an event, and tracebacks without the values of variables, which may be secret."""
+"""How every process logs: one line an event, and tracebacks without the values of variables, which may be secret."""
 
 from __future__ import annotations
 
