@@ -6,11 +6,13 @@ import argparse
 import gc
 import os
 import secrets
+import signal
 import socket
 import sys
+import time
 
 import structlog
-from redis import Redis
+from redis import Redis, RedisError
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from rq.worker.base import DequeueStrategy
@@ -30,6 +32,8 @@ _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own
 class TurnWorker(Worker):
     """RQ's worker, of JSON turns only, whose forked horse shares no database connection and dies with its parent."""
 
+    max_connection_wait_time = 1.0  # else, after a long outage, it looks for Redis once a minute only
+
     def __init__(self, names: list[str], connection: Redis, engine: Engine) -> None:
         super().__init__(
             [Queue(name, connection=connection, job_class=queue.Turn, serializer=JSONSerializer) for name in names],
@@ -41,6 +45,11 @@ class TurnWorker(Worker):
             log_job_description=False,
         )
         self._engine = engine
+
+    @property
+    def was_told_to_stop(self) -> bool:
+        """Whether SIGTERM or SIGINT ended its work."""
+        return self._shutdown_requested_date is not None
 
     def setup_work_horse_signals(self) -> None:
         """The horse begins: let go of what it shares with its parent."""
@@ -63,13 +72,29 @@ def main() -> int:
         sys.stderr.write(f"worker: {error}\n")
         return 1
     engine = connect(config.database_url)
-    # Its own connection: RQ's blocking pops need a longer timeout than our wakes.
-    worker = TurnWorker(wanted or task_types.queues(), Redis.from_url(str(config.redis_url)), engine)
-    turns.settings = turns.Settings(worker.name, config.slice_seconds, config.lease_seconds, config.heartbeat_seconds)
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3
-    worker.work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
+    while not _work(config, wanted or task_types.queues(), engine):
+        time.sleep(1)  # a supervisor would only start us again, and import everything anew
     return 0
+
+
+def _work(config: Config, names: list[str], engine: Engine) -> bool:
+    """Take turns until told to stop; False when Redis was away at a moment at which RQ's worker gives up."""
+    try:
+        # Its own connection: RQ's blocking pops need a longer timeout than our wakes.
+        worker = TurnWorker(names, Redis.from_url(str(config.redis_url)), engine)
+    except RedisError as error:
+        log.warning("Redis does not answer", error=str(error))
+        return False
+    turns.settings = turns.Settings(worker.name, config.slice_seconds, config.lease_seconds, config.heartbeat_seconds)
+    try:
+        worker.work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
+    except RedisError as error:
+        log.warning("Redis does not answer", error=str(error))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # the handlers were that worker's
+    return worker.was_told_to_stop
 
 
 if __name__ == "__main__":

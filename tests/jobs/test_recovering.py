@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from jobs.models import Attempt, Task
 from tenants.clock import clock
 from tests import look
 from tests.factories import Cast
+from tests.servers import Valkey
 from tests.waiting import until
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -119,3 +121,17 @@ def test_a_job_that_is_not_a_turn_is_refused_and_stops_nobody(
     id_ = submit("test.note", business="acme")
     until(lambda: state(id_) == "completed")
     assert not target.exists()
+
+
+def test_workers_and_scheduler_go_on_when_redis_comes_back_empty(db: Session, cast: Cast, start: Start) -> None:
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        redis = Valkey(Path(folder))
+        start("scheduler", **QUICK, REDIS_URL=redis.url)
+        start("worker", "default", **QUICK, REDIS_URL=redis.url)
+        before = submit("test.note", business="acme")
+        until(lambda: state(before) == "completed")
+        redis.stop()
+        ids = [submit("test.note", business=slug) for slug in ("acme", "globex")]
+        redis = Valkey(Path(folder))
+        until(lambda: all(state(id_) == "completed" for id_ in ids))
+        redis.stop()
