@@ -1,0 +1,79 @@
+"""What people do at a browser, and what they see there."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+
+from tenants.accounts import DEMO_PASSWORD
+
+_ANSWERED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+
+
+class Trouble:
+    """Listens to browsers. `met` is every request to another host and every error in a console."""
+
+    def __init__(self, url: str) -> None:
+        self.met: list[str] = []
+        self._ours = (f"{url}/", "data:", "about:")
+
+    def watch(self, context: BrowserContext) -> None:
+        """Listen to all pages of a browser."""
+        context.on("request", self._on_request)
+        context.on("console", self._on_console)
+        context.on("weberror", lambda one: self.met.append(f"{one.error}"))
+
+    def _on_request(self, request: Request) -> None:
+        if not request.url.startswith(self._ours):
+            self.met.append(f"asked for {request.url}")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        evaluated = not message.location["url"]  # a script of a test, such as axe-core
+        if message.type in ("error", "warning") and not evaluated and not _ANSWERED.match(message.text):
+            self.met.append(f"{message.type}: {message.text}")
+
+
+def sign_in(page: Page, who: str) -> None:
+    """Log in, from the login page that stands in the way or from the start page."""
+    if "/login" not in page.url:
+        page.goto("/login")
+    page.get_by_label("E-mail").fill(f"{who}@example.com")
+    page.get_by_label("Password").fill(DEMO_PASSWORD)
+    page.get_by_role("button", name="Log in", exact=True).click()
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+
+
+def row(page: Page, task_id: int) -> Locator:
+    """The row of a task in a list."""
+    return page.locator(f"#task-{task_id}")
+
+
+def rows(page: Page) -> list[int]:
+    """The ids of the tasks that a list shows, in order."""
+    ids = page.locator("tr[id^=task-], li[id^=task-]").evaluate_all("all => all.map((one) => one.id)")
+    return [int(one.removeprefix("task-")) for one in ids]
+
+
+def column(page: Page, name: str) -> list[str]:
+    """What stands in one column of the table, from top to bottom."""
+    place = {"user": ".cell-user .cut", "type": ".cell-type .row-link", "status": ".cell-status .status-badge"}[name]
+    return page.locator(f"#tasks-table tbody {place}").all_inner_texts()
+
+
+def dialog(page: Page) -> Locator:
+    """The open dialog."""
+    return page.get_by_role("dialog")
+
+
+def toast(page: Page) -> Locator:
+    """The newest toast."""
+    return page.locator(".toast-note").last
+
+
+def open_pause_dialog(page: Page, what: str = "Pause User") -> Locator:
+    """Click one of the two buttons that pause; the dialog, ready to be typed into."""
+    page.get_by_role("link", name=what, exact=True).click()
+    opened = dialog(page)
+    expect(opened.get_by_role("searchbox")).to_be_focused()
+    return opened

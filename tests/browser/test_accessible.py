@@ -1,0 +1,206 @@
+"""Everybody can use every page: axe-core finds nothing wrong, in light and dark, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from jobs import pauses
+from jobs.pauses import Target
+from tenants import accounts, members
+from tenants.database import transaction
+from tenants.models import Business
+from tests.browser.conftest import Visit
+from tests.browser.people import dialog, open_pause_dialog, row, toast
+from tests.browser.stack import tomorrow
+from tests.factories import Cast
+from tests.webapp import rows
+
+AXE = (Path(__file__).parents[1] / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text()
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN = """async (tags) => (await axe.run(document, {runOnly: {type: "tag", values: tags}, resultTypes: ["violations"]}))
+    .violations.flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.target} ${node.failureSummary}`))"""
+SIDEWAYS = "document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
+THEME = "(theme) => { document.documentElement.dataset.bsTheme = theme; }"
+
+TYPES = ("test.count", "tasks.export", "script.execute")
+PAGES = {
+    "tasks": "/b/{shop}/tasks",
+    "nothing found": "/b/{shop}/tasks?q=nobody",
+    "paused": "/b/{shop}/tasks/{paused}",
+    "failed": "/b/{shop}/tasks/{failed}",
+    "completed": "/b/{shop}/tasks/{completed}",
+    "pauses": "/b/{shop}/pauses",
+    "pause users, as a page": "/b/{shop}/pauses/new?of=user",
+    "resume all, as a page": "/b/{shop}/pauses/resumption",
+    "own tasks": "/b/{shop}/background-tasks",
+    "own failures": "/b/{shop}/background-tasks?tab=failed",
+    "audit": "/b/{shop}/audit",
+    "account": "/account",
+    "help": "/help",
+    "not found": "/b/no-such/tasks",
+}
+
+
+def edit_wrongly(page: Page) -> None:
+    """Type a payload that the server refuses."""
+    page.get_by_role("link", name="Edit task").first.click()
+    dialog(page).get_by_label("Payload").fill("?")
+    dialog(page).get_by_role("button", name="Save task").click()
+    expect(dialog(page).get_by_label("Payload")).to_have_attribute("aria-invalid", "true")
+
+
+def export(page: Page) -> None:
+    """Export the list, which answers with a toast that has a link."""
+    page.get_by_role("button", name="Export CSV").click()
+    expect(toast(page).get_by_role("link", name="View task")).to_be_visible()
+
+
+ACTS: dict[str, Callable[[Page], Any]] = {
+    "pause users": lambda page: open_pause_dialog(page).get_by_role("checkbox", name="Ben Ito").check(),
+    "pause nobody": lambda page: open_pause_dialog(page).get_by_role("searchbox").fill("nobody"),
+    "pause task types": lambda page: open_pause_dialog(page, "Pause Task Type"),
+    "resume all": lambda page: page.get_by_role("link", name="Resume All").click(),
+    "edit": lambda page: page.get_by_role("link", name="Edit task").first.click(),
+    "edit wrongly": edit_wrongly,
+    "delete": lambda page: page.get_by_role("link", name="Delete task").first.click(),
+    "toast": export,
+    "businesses": lambda page: page.locator(".switcher summary").click(),
+    "admin": lambda page: page.locator(".admin summary").click(),
+}
+
+
+@pytest.fixture
+def at(shop: Business, cast: Cast) -> dict[str, Any]:
+    """A business in which there is something of everything; where to find it."""
+    found: dict[str, Any] = {"shop": shop.slug}
+    for state in ("running", "failed", "completed", "canceled"):
+        found[state] = rows.task(shop, cast.root, state, title=f"A {state} one")
+    rows.entry(found["completed"], shop, "a line of its log")
+    rows.task(shop, None, next_try_at=tomorrow())
+    found["paused"] = rows.task(shop, cast.cleo, next_try_at=tomorrow(), title="x" * 200)
+    with transaction() as session:
+        ada = members.enter(session, cast.ada.user, shop.slug)
+        over = pauses.pause(session, ada, Target(shop.id, task_type="tasks.export"), "only for a moment")
+        pauses.resume(session, ada, over.id)
+        pauses.pause(session, ada, Target(shop.id, user_id=cast.cleo.user.id), "on leave")
+        for who, name in itertools.product((cast.ada, cast.ben), TYPES):
+            pauses.pause(session, ada, Target(shop.id, who.user.id, name), "a long list")
+        pauses.pause(session, cast.root, Target(None, task_type="script.execute"), "a vendor is down")
+    return found
+
+
+@pytest.fixture
+def root(visit: Visit) -> Page:
+    """Root, who sees everything that there is to see."""
+    return visit("root", reduced_motion="reduce")
+
+
+def faults(page: Page) -> list[str]:
+    """What is wrong with the page as it stands, in each theme and at each width; it may never scroll sideways."""
+    found: list[str] = []
+    page.evaluate(AXE)
+    for width in (1440, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for theme in ("light", "dark"):
+            page.evaluate(THEME, theme)
+            found += [f"{theme}, {width} px: {one}" for one in page.evaluate(RUN, TAGS)]
+    for width in (390, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        found += [f"it scrolls sideways at {width} px"] if page.evaluate(SIDEWAYS) > 0 else []
+    return found
+
+
+def test_every_page(root: Page, at: dict[str, Any]) -> None:
+    found = {}
+    for name, path in PAGES.items():
+        root.goto(path.format(**at))
+        expect(root.get_by_role("heading", level=1)).to_have_count(1)
+        found[name] = faults(root)
+    assert not any(found.values()), found
+
+
+def test_every_dialog_menu_and_toast(root: Page, at: dict[str, Any]) -> None:
+    found = {}
+    for name, act in ACTS.items():
+        root.set_viewport_size({"width": 1440, "height": 900})
+        root.goto(PAGES["tasks"].format(**at))
+        act(root)
+        if name not in ("toast", "businesses", "admin"):
+            expect(dialog(root).locator(":focus")).to_have_count(1)
+        found[name] = faults(root)
+    assert not any(found.values()), found
+
+
+def test_the_pages_of_somebody_without_rights(visit: Visit, cast: Cast, shop: Business) -> None:
+    nobody = visit(reduced_motion="reduce")
+    nobody.goto("/login")
+    assert faults(nobody) == []
+    nobody.get_by_label("E-mail").fill("ada@example.com")
+    nobody.get_by_label("Password").fill("wrong")
+    nobody.get_by_role("button", name="Log in", exact=True).click()
+    expect(nobody.get_by_text("do not match")).to_be_visible()
+    assert faults(nobody) == []
+    ben = visit("ben", reduced_motion="reduce")
+    ben.goto(f"/b/{shop.slug}/tasks")
+    expect(ben.get_by_role("heading", level=1)).to_have_text("Not allowed")
+    assert faults(ben) == []
+    ben.goto(f"/b/{shop.slug}/background-tasks")
+    assert faults(ben) == []
+
+
+def test_the_page_of_somebody_without_a_business(visit: Visit, cast: Cast) -> None:
+    with transaction() as session:
+        accounts.register(session, "new@example.com", "Newcomer", accounts.DEMO_PASSWORD, demo=True)
+    new = visit("new", reduced_motion="reduce")
+    expect(new.locator("main")).to_contain_text("You are in no business yet")
+    assert faults(new) == []
+
+
+def test_ada_pauses_ben_by_keyboard_alone(visit: Visit, shop: Business, cast: Cast) -> None:
+    bens = rows.task(shop, cast.ben, next_try_at=tomorrow())
+    ada = visit("ada")
+    ada.goto(f"/b/{shop.slug}/tasks")
+    press = ada.keyboard.press
+    opener = ada.get_by_role("link", name="Pause User", exact=True)
+
+    def tab_to(what: Locator) -> None:
+        for _ in range(40):
+            if what.evaluate("(one) => one === document.activeElement"):
+                return
+            press("Tab")
+        raise AssertionError(f"the Tab key does not lead to {what}")
+
+    press("Tab")
+    expect(ada.get_by_role("link", name="Skip to content")).to_be_focused()
+    tab_to(opener)
+    press("Enter")
+    search = dialog(ada).get_by_role("searchbox")
+    expect(search).to_be_focused()
+    press("Escape")
+    expect(dialog(ada)).to_be_hidden()
+    expect(opener).to_be_focused()
+
+    press("Enter")
+    expect(search).to_be_focused()
+    ada.keyboard.type("ben")
+    expect(dialog(ada).get_by_role("checkbox")).to_have_count(1)
+    press("Enter")
+    expect(dialog(ada)).to_be_visible()
+    tab_to(dialog(ada).get_by_role("checkbox", name="Ben Ito"))
+    press("Space")
+    expect(dialog(ada)).to_contain_text("1 waiting task will be paused, 0 running will finish.")
+    press("Escape")
+    expect(dialog(ada)).to_be_visible()  # something was chosen: only a button leaves
+    tab_to(dialog(ada).get_by_label("Reason"))
+    ada.keyboard.type("By keyboard")  # over the suggestion, which is selected
+    tab_to(dialog(ada).get_by_role("button", name="Pause user"))
+    press("Enter")
+    expect(dialog(ada)).to_be_hidden()
+    expect(opener).to_be_focused()
+    expect(row(ada, bens)).to_contain_text("Ada Lovelace: By keyboard")
