@@ -19,11 +19,12 @@ help: ## List what you can do
 run: $(RUN_READY) ## Start everything, with the demo cast (DEMO=0: without)
 	@DEMO="$${DEMO-1}"; export DEMO; exec $(BIN)/python run.py
 
-check: $(TEST_READY) ## Style, types and import contracts
+check: $(TEST_READY) ## Style, types, import contracts, and the rules for routes and templates
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest --quiet --durations=0 tests/test_house_rules.py
 
 test: check ## Check, then run all tests (ARGS="-k pause" picks some)
 	CHROMIUM="$$(scripts/chromium.sh)" && export CHROMIUM && exec $(BIN)/python -m pytest $(ARGS)
