@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from jobs import pauses
-from jobs.pauses import Target
+from jobs.judge import Target
 from tenants import accounts, members
 from tenants.database import transaction
 from tenants.models import Business

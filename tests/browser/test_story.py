@@ -9,8 +9,8 @@ from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import select
 
 from jobs import pauses
+from jobs.judge import Target
 from jobs.models import Task
-from jobs.pauses import Target
 from jobs.states import WAITING, State
 from tenants.database import transaction
 from tests import look
