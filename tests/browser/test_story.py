@@ -58,7 +58,6 @@ def post(page: Page, path: str) -> int:
     return page.request.post(path, headers={"X-CSRFToken": token or ""}).status
 
 
-@on_both_databases
 def test_ada_lands_where_she_wanted_and_sees_a_task_run_by_itself(stack: Stack, cast: Cast, visit: Visit) -> None:
     ada = visit()
     ada.goto("/b/acme/pauses")
