@@ -60,7 +60,9 @@ class Config(BaseSettings):
         for scheme in ("postgres://", "postgresql://"):
             if url.startswith(scheme):
                 return "postgresql+psycopg://" + url.removeprefix(scheme)
-        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        if url.startswith("sqlite:///"):  # the same file for every process, wherever it was started
+            return f"sqlite:///{Path(url.removeprefix('sqlite:///')).absolute()}"
+        if not url.startswith("postgresql+psycopg://"):
             raise ValueError("must begin with sqlite:/// or postgresql://")
         return url
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -176,7 +177,9 @@ class Stack:
         from jobs import services
 
         names, scheduler = services.workers_and_scheduler(self._redis_url)
-        pids = {int(name.split("-")[-2]) for name in names}  # some may be of an earlier run
+        # Some may be of an earlier run, or of somebody else who shares the broker.
+        found = [re.fullmatch(r".+-(\d+)-[0-9a-f]{4}", name) for name in names]
+        pids = {int(name[1]) for name in found if name}
         ours = {child.process.pid for child in self.children if child.process and child.name.startswith("worker")}
         return ours <= pids and scheduler
 
@@ -250,8 +253,10 @@ def _secret_key(config: Config) -> str:
         return config.secret_key.get_secret_value()
     file = config.data_dir / "secret_key"
     if not file.exists():
-        file.touch(0o600)
-        file.write_text(secrets.token_hex(32))
+        unfinished = file.with_suffix(".new")
+        unfinished.touch(0o600)
+        unfinished.write_text(secrets.token_hex(32))
+        unfinished.rename(file)
     return file.read_text()
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import math
+import os
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from jobs import payloads, task_types
@@ -12,15 +17,17 @@ from jobs.context import TaskContext
 from jobs.states import State
 
 MAX_RESULT_BYTES = 64 * 1024
+MAX_ERROR_CHARACTERS = 4_000
 MAX_TRACEBACK_CHARACTERS = 16_000
+MAX_WAIT_SECONDS = 365 * 86_400.0
 
 
 class Retry(Exception):
     """Raised by a handler to be tried again, after `delay` seconds or else the type's own wait."""
 
-    def __init__(self, reason: str, delay: float | None = None) -> None:
+    def __init__(self, reason: str, delay: float | timedelta | None = None) -> None:
         super().__init__(reason)
-        self.delay = delay
+        self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
 
 
 @dataclass(frozen=True)
@@ -51,43 +58,86 @@ class Outcome:
     retry_seconds: float = 0.0
 
 
-def perform(claim: Claim, task: TaskContext) -> Outcome:
-    """Run the handler of a claimed task to its end."""
+Call = Callable[[TaskContext], Any]
+
+
+def prepare(claim: Claim) -> Call:
+    """The call of a handler, with all that may take time before it begins: the payload as its annotations say."""
     type_ = task_types.get(claim.task_type)
     try:
-        result = type_.handler(task, **payloads.arguments(type_, claim.payload))
-        return _completed(result)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a handler that calls sys.exit() ends itself, not its worker
-        return _raised(error, claim, type_)
+        arguments = payloads.arguments(type_, claim.payload)
+    except Exception as error:  # noqa: BLE001 - the handler may have changed, and validators are its author's
+        return functools.partial(_refuse, error)
+    return lambda task: type_.handler(task, **arguments)
+
+
+def perform(claim: Claim, task: TaskContext, call: Call) -> Outcome:
+    """Run the handler of a claimed task to its end."""
+    me = os.getpid()
+    try:
+        return _completed(call(task))
+    except BaseException as error:  # noqa: BLE001 - a handler that calls sys.exit() ends itself, not its worker
+        return _raised(error, claim)
+    finally:
+        if os.getpid() != me:  # a child that the handler forked came back here: the turn is not its own
+            os._exit(0)
+
+
+def _refuse(error: Exception, _task: TaskContext) -> None:
+    raise error
 
 
 def _completed(result: Any) -> Outcome:
     try:
-        size = len(payloads.encode(result))
+        encoded = payloads.encode(result)
     except ValueError as error:
         return Outcome(State.FAILED, "failed", error=f"The result is not JSON: {error}.")
-    if size > MAX_RESULT_BYTES:
-        return Outcome(
-            State.FAILED, "failed", error=f"The result has {size:,} bytes; {MAX_RESULT_BYTES:,} are allowed."
-        )
-    return Outcome(State.COMPLETED, "completed", result=result)
+    if len(encoded) > MAX_RESULT_BYTES:
+        reason = f"The result has {len(encoded):,} bytes; {MAX_RESULT_BYTES:,} are allowed."
+        return Outcome(State.FAILED, "failed", error=reason)
+    # What was checked, not what the handler may still hold and change.
+    return Outcome(State.COMPLETED, "completed", result=None if result is None else json.loads(encoded))
 
 
-def _raised(error: BaseException, claim: Claim, type_: task_types.TaskType) -> Outcome:
+def _raised(error: BaseException, claim: Claim) -> Outcome:
     """A retry while attempts remain, for `Retry` and the type's `retry_on`; else the end."""
-    text = payloads.storable(str(error) if isinstance(error, Retry) else f"{type(error).__name__}: {error}")
-    trace = None if isinstance(error, Retry) else payloads.storable(_trace(error))
-    wants_retry = isinstance(error, (Retry, *type_.retry_on))
-    if wants_retry and claim.attempt < claim.max_attempts:
-        delay = getattr(error, "delay", None) if isinstance(error, Retry) else None
-        wait = type_.retry_seconds if delay is None else max(0.0, delay)
-        return Outcome(State.PENDING, "retry", error=text, traceback=trace, retry_seconds=wait)
-    return Outcome(State.FAILED, "failed", error=text, traceback=trace)
+    type_ = task_types.get(claim.task_type)
+    text = _text(error) if isinstance(error, Retry) else f"{type(error).__name__}: {_text(error)}"
+    trace = None if isinstance(error, Retry) else _trace(error)
+    if not isinstance(error, (Retry, *type_.retry_on)) or claim.attempt >= claim.max_attempts:
+        return Outcome(State.FAILED, "failed", error=text, traceback=trace)
+    return Outcome(State.PENDING, "retry", error=text, traceback=trace, retry_seconds=_wait(error, type_))
+
+
+def _wait(error: BaseException, type_: task_types.TaskType) -> float:
+    """Seconds until the next attempt, a year at most, whatever the handler said."""
+    delay = error.delay if isinstance(error, Retry) else None
+    try:
+        wait = type_.retry_seconds if delay is None else float(delay)
+    except (TypeError, ValueError):
+        wait = type_.retry_seconds
+    return MAX_WAIT_SECONDS if math.isnan(wait) else min(max(0.0, wait), MAX_WAIT_SECONDS)
+
+
+def _text(error: BaseException) -> str:
+    """What the error says, as a database takes it."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - its own code
+        said = "(an error that cannot say what it is)"
+    return _cut(said, MAX_ERROR_CHARACTERS)
 
 
 def _trace(error: BaseException) -> str:
-    whole = "".join(traceback.format_exception(error))
-    if len(whole) <= MAX_TRACEBACK_CHARACTERS:
-        return whole
-    half = MAX_TRACEBACK_CHARACTERS // 2
-    return f"{whole[:half]}\n… {len(whole) - 2 * half:,} characters left out …\n{whole[-half:]}"
+    try:
+        whole = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - its own code
+        whole = "".join(traceback.format_tb(error.__traceback__))
+    return _cut(whole, MAX_TRACEBACK_CHARACTERS)
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return payloads.storable(text)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy import exists, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from jobs import leases, queue, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
-from jobs.states import State
+from jobs.states import WAITING, State
 from tenants.clock import clock
 from tenants.database import transaction
 from tenants.models import Business
@@ -26,7 +25,8 @@ class Beat:
     """One beat after the other. It remembers which turns looked lost at the last one."""
 
     def __init__(self, also: Sequence[Callable[[], None]] = ()) -> None:
-        self._repairs = [self.reap, self.end_expired_pauses, self.settle, self.wake_ready, *also]
+        self._moved = False
+        self._repairs = [self.move_to_queues, self.reap, self.end_expired_pauses, self.settle, self.wake_ready, *also]
         self._missing: dict[tuple[int, str], str] = {}
 
     def __call__(self) -> None:
@@ -40,6 +40,20 @@ class Beat:
             lost = leases.reap(session)
         if lost:
             log.warning("leases ran out", tasks=lost)
+
+    def move_to_queues(self) -> None:
+        """Once: bring waiting tasks along when their type has another queue than when they were submitted."""
+        if self._moved:
+            return
+        with transaction() as session:
+            for one in task_types.all_types():
+                session.execute(
+                    update(Task)
+                    .where(Task.task_type == one.name, Task.queue != one.queue, Task.state.in_(sorted(WAITING)))
+                    .values(queue=one.queue)
+                    .execution_options(synchronize_session=False)
+                )
+        self._moved = True
 
     def end_expired_pauses(self) -> None:
         """Write down the end of pauses whose time is over. They stopped counting by themselves."""
@@ -60,8 +74,11 @@ class Beat:
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""
         for business_id, name in self._ready():
-            if not queue.wake_now(business_id, name):
-                self._replace_lost(business_id, name)
+            queue.quietly(self._wake, business_id, name)
+
+    def _wake(self, business_id: int, name: str) -> None:
+        if not queue.wake_now(business_id, name):
+            self._replace_lost(business_id, name)
 
     def _replace_lost(self, business_id: int, name: str) -> None:
         """A turn that is marked as queued, but is in no queue at two beats, was lost between pop and begin."""
@@ -106,5 +123,5 @@ class Beat:
     def _try(self, repair: Callable[[], None]) -> None:
         try:
             repair()
-        except (SQLAlchemyError, queue.Unreachable) as error:
+        except Exception as error:  # noqa: BLE001 - nothing may stop the beat, whatever lies in Redis or SQL
             log.warning("a repair failed", repair=getattr(repair, "__name__", repr(repair)), error=str(error))

@@ -71,7 +71,7 @@ class TaskContext:
     def progress(self, done: int, total: int) -> None:
         """Tell how much of the work is done."""
         with self._lock:
-            self._done, self._total, self._is_new = int(done), int(total), True
+            self._done, self._total, self._is_new = _storable_number(done), _storable_number(total), True
 
     def news(self) -> News | None:
         """What is new since the last call; None if nothing is."""
@@ -80,6 +80,11 @@ class TaskContext:
                 return None
             lines, self._lines, self._is_new = self._lines, [], False
             return News(lines, self._done, self._total, self._step)
+
+    def unsay(self, news: News) -> None:
+        """Take back what could not be written: the next `news` has it again."""
+        with self._lock:
+            self._lines, self._is_new = [*news.lines, *self._lines], True
 
     def _say(self, kind: str, text: str) -> None:
         if len(text) > MAX_ENTRY_CHARACTERS:
@@ -91,3 +96,8 @@ class TaskContext:
             if self._said <= MAX_ENTRIES + 1:
                 self._lines.append(Line(kind, storable(text), datetime.now(UTC)))
                 self._is_new = True
+
+
+def _storable_number(number: float) -> int:
+    """As a database takes it."""
+    return max(-(2**63), min(int(number), 2**63 - 1))

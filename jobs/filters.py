@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Integer, String, case, func, literal, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
-from jobs import judge, task_types, tasks
+from jobs import judge, payloads, task_types, tasks
 from jobs.models import Task
 from jobs.payloads import storable
 from jobs.states import FINAL, WAITING, State
@@ -52,7 +52,7 @@ class TaskFilter:
             sort = name = "created"
             sort = "-created"
         return cls(
-            q=args.get("q", "").replace("\x00", "").strip()[:MAX_SEARCH],
+            q=payloads.storable(args.get("q", "")).strip()[:MAX_SEARCH],
             state=State(state) if state in set(State) else None,
             sort=name,
             descending=sort.startswith("-"),

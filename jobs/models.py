@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from jobs.states import State
 from tenants.clock import UtcDateTime, clock
-from tenants.database import Base, BigId, BusinessOwned
+from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned
 from tenants.models import Business, User
 
 _STATES = ", ".join(f"'{state}'" for state in State)
@@ -107,6 +107,7 @@ class Task(BusinessOwned, Base):
             sqlite_where=text("lease_until IS NOT NULL"),
             postgresql_where=text("lease_until IS NOT NULL"),
         ),
+        NEVER_REUSED,
     )
 
 
@@ -133,6 +134,7 @@ class Attempt(BusinessOwned, Base):
             ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_attempts_task"
         ),
         Index("ix_attempts_task", "business_id", "task_id"),
+        NEVER_REUSED,
     )
 
 
@@ -153,6 +155,7 @@ class Entry(BusinessOwned, Base):
             ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_entries_task"
         ),
         Index("ix_entries_task", "business_id", "task_id", "id"),
+        NEVER_REUSED,
     )
 
 
@@ -185,4 +188,5 @@ class Pause(Base):
             postgresql_where=text("ended_at IS NULL"),
         ),
         Index("ix_pauses_business_id", "business_id", "id"),
+        NEVER_REUSED,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import judge, settling, task_types
+from jobs import judge, payloads, settling, task_types
 from jobs.judge import Standing, Target, is_open, touching
 from jobs.models import Pause, Task
 from jobs.states import WAITING
@@ -30,7 +30,7 @@ def pause(session: Session, by: Actor, target: Target, reason: str) -> Pause:
     """
     by.require(May.PAUSE_SYSTEM if target.business_id is None else May.PAUSE, target.business_id)
     _check(session, target)
-    if not reason.strip() or len(reason) > 500:
+    if not reason.strip() or len(reason) > 500 or reason != payloads.storable(reason):
         raise NoReason(field="reason")
     judge.stop_claims(session, target.business_id)
     settling.answer_late_enough(session, target.business_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NotRequired, Required, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -15,6 +15,7 @@ from jobs.task_types import TaskType
 from tenants.errors import Invalid
 
 MAX_BYTES = 64 * 1024
+MAX_DEPTH = 100
 
 
 class BadPayload(Invalid):
@@ -40,15 +41,19 @@ def arguments(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
     return _validate(type_, payload)
 
 
+def warm(types: Iterable[TaskType]) -> None:
+    """Read the signatures of these types now, so that no forked worker has to."""
+    for type_ in types:
+        _adapter(type_.handler)
+
+
 def encode(value: Any) -> bytes:
     """Strict JSON. ValueError tells what is not: NaN, a key that is no string, NUL, half a surrogate pair."""
-    _check_keys(value)
+    _check_shape(value)
     try:
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except TypeError as error:
         raise ValueError(str(error)) from None
-    if b"\\u0000" in encoded:
-        raise ValueError("a NUL character cannot be stored")
     return encoded
 
 
@@ -57,15 +62,22 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
-def _check_keys(value: Any) -> None:
+def _check_shape(value: Any, depth: int = 0) -> None:
+    """Keys are strings, and nothing is nested so deeply that reading it back could fail."""
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("a NUL character cannot be stored")
+    if not isinstance(value, dict | list | tuple):
+        return
+    if depth == MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, dict):
-        for key, inner in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise ValueError(f"the key {key!r} is not a string")
-            _check_keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _check_keys(inner)
+            _check_shape(key)
+        value = value.values()
+    for inner in value:
+        _check_shape(inner, depth + 1)
 
 
 def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:

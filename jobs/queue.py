@@ -102,17 +102,18 @@ def wake_now(business_id: int, name: str) -> bool:
 
 def begin_turn(business_id: int, name: str, ticket: str) -> None:
     """Give up the mark of this turn, so that the next one can be queued. A turn queued later keeps its own."""
-    connection().eval(_GIVE_UP, 1, _mark(business_id, name), ticket)
+    connection().eval(_GIVE_UP, 1, _mark(business_id, name), ticket.encode(errors="surrogateescape"))
 
 
 def missing_ticket(business_id: int, name: str) -> str | None:
     """The ticket of a turn that is marked as queued and yet is in no queue: lost, or just about to begin."""
     redis = connection()
-    ticket = redis.get(_mark(business_id, name))
-    if not isinstance(ticket, bytes):
+    mark = redis.get(_mark(business_id, name))
+    if not isinstance(mark, bytes):
         return None
-    queued = redis.lpos(Queue.redis_queue_namespace_prefix + name, _job_id(ticket.decode()))
-    return ticket.decode() if queued is None else None
+    ticket = mark.decode(errors="surrogateescape")  # whatever somebody put there, `begin_turn` must match it
+    queued = redis.lpos(Queue.redis_queue_namespace_prefix + name, _job_id(ticket).encode(errors="surrogateescape"))  # type: ignore[arg-type]
+    return ticket if queued is None else None
 
 
 def quietly(act: Callable[..., object], *args: object) -> None:

@@ -20,7 +20,14 @@ def answers(url: str) -> bool:
 
 
 def workers_and_scheduler(url: str) -> tuple[set[str], bool]:
-    """The names of the workers that registered, and whether a scheduler leads."""
+    """The names of the workers that registered, and whether a scheduler leads; none and no when Redis is away."""
+    try:
+        return _workers_and_scheduler(url)
+    except RedisError:
+        return set(), False
+
+
+def _workers_and_scheduler(url: str) -> tuple[set[str], bool]:
     with Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1) as redis:
         names = {key.decode().rpartition(":")[2] for key in redis.smembers(REDIS_WORKER_KEYS)}
         return names, bool(redis.exists(BeatingScheduler.scheduler_lock_key))

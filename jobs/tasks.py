@@ -62,7 +62,7 @@ def submit(
     caller's transaction: it exists when that commits, and a rollback leaves nothing. Raises UnknownTaskType,
     BadPayload, UnknownBusiness, UnknownUser, NoZone or Invalid; then there is no row.
     """
-    new = _New(task_type, business, user, payload or {}, title, priority, start_at)
+    new = _New(task_type, business, user, {} if payload is None else payload, title, priority, start_at)
     if session is None:
         with transaction() as own:
             return _submit(own, new)
@@ -206,7 +206,7 @@ class _New:
 def _submit(session: Session, new: _New) -> int:
     type_ = task_types.get(new.task_type)
     _check(type_, new)
-    query = select(Business.id).where(Business.slug == new.business, Business.archived_at.is_(None))
+    query = select(Business.id).where(Business.slug == payloads.storable(new.business), Business.archived_at.is_(None))
     business_id = session.scalar(query)
     if business_id is None:
         raise UnknownBusiness(field="business")
@@ -232,7 +232,9 @@ def _user_id(session: Session, business_id: int, email: str | None) -> int | Non
     if email is None:
         return None
     member = exists().where(Member.user_id == User.id, Member.business_id == business_id)
-    here = select(User.id).where(User.email == email.strip().lower(), or_(User.is_platform_admin, member))
+    here = select(User.id).where(
+        User.email == payloads.storable(email.strip().lower()), or_(User.is_platform_admin, member)
+    )
     found = session.scalar(here)
     if found is None:
         raise UnknownUser(field="user")
@@ -251,6 +253,8 @@ def _check(type_: task_types.TaskType, asked: _New | Changes) -> None:
         )
     if asked.start_at is not None and asked.start_at.tzinfo is None:
         raise NoZone(field="start_at")
+    if asked.start_at is not None and not 1970 <= asked.start_at.year <= 9000:
+        raise Invalid("A start time lies between the years 1970 and 9000.", field="start_at")
 
 
 def _is_priority(value: object) -> bool:

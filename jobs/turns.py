@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from jobs import attempts, claims, judge, queue
-from jobs.attempts import Claim
+from jobs.attempts import Call, Claim
 from jobs.claims import Ended
-from jobs.context import TaskContext
+from jobs.context import News, TaskContext
 from tenants.database import transaction
 
 log = structlog.get_logger()
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 MAX_BATCH = 100
 _TICK_SECONDS = judge.CLAIM_VALID_SECONDS
 _NEWS_SECONDS = 0.5
+_AGAIN_SECONDS = 0.2
+_CHECKS = 3  # of a claim that grew old; a database that takes 50 ms for each of them is too slow
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,12 @@ def run(business_id: int, name: str, ticket: str) -> None:
         if turn.more_ready:
             queue.quietly(queue.wake_now, business_id, name)  # so that an idle worker joins at once
         beside.start()
-        while True:
-            while begun := turn.next():
-                turn.perform(*begun)
-            if not turn.exchange():
-                break
-        turn.over.set()
-        beside.join()
-    if turn.more_ready:
+        try:
+            turn.work()
+        finally:
+            turn.over.set()
+            beside.join()
+    if turn.more_ready and turn.claimed:  # what others hold locked is theirs, or the beat's
         queue.quietly(queue.wake_now, business_id, name)
     queue.flush()  # what handlers submitted
 
@@ -64,6 +64,7 @@ class _Turn:
     def __init__(self, business_id: int, name: str) -> None:
         self.business_id, self.name = business_id, name
         self.more_ready = False
+        self.claimed = 0
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._ends_at = time.monotonic() + settings.slice_seconds
@@ -71,16 +72,29 @@ class _Turn:
         self._ended: list[Ended] = []
         self._running: tuple[Claim, TaskContext] | None = None
         self._held: list[Claim] = []  # claimed, but paused before they began
-        self._sent_at = self._checked_at = 0.0  # monotonic, from before the claim, or the check, was sent
+        self._sent_at = self._checked_at = 0.0  # monotonic: before the claim was sent; when it was last known good
         self._usual_seconds: float | None = None  # what a task takes, as seen so far
         self._beaten_at = self._told_at = 0.0
 
     def exchange(self) -> bool:
-        """Record what ended, give back what was held and claim the next batch, in one transaction."""
+        """Record what ended, give back what was held and claim the next batch, in one transaction.
+
+        While the database is away, what ended is kept and tried again for as long as its lease may last.
+        """
+        until = time.monotonic() + settings.lease_seconds
+        while True:
+            try:
+                return self._exchange()
+            except (OperationalError, InterfaceError) as error:
+                if not self._ended or time.monotonic() > until:
+                    raise
+                log.warning("the database does not answer", error=str(error))
+                time.sleep(_AGAIN_SECONDS)
+
+    def _exchange(self) -> bool:
         with self._lock:
             first = self._usual_seconds is None
             room, self._sent_at = self._room(), time.monotonic()
-            self._checked_at = self._sent_at
             with transaction(claims=True) as session:
                 judge.let_claims_pass(session, self.business_id)
                 claims.record(session, self._ended, settings.worker)
@@ -95,25 +109,40 @@ class _Turn:
                 )
                 if first or not found:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
+                # No pause can commit before this transaction ends, so the claim's time counts from its last line.
+                self._checked_at = time.monotonic()
             self._ended, self._held, self._unbegun = [], [], deque(found or ())
+            self.claimed += len(self._unbegun)
             return bool(found)
 
-    def next(self) -> tuple[Claim, TaskContext] | None:
-        """The next task to begin; None when the claims are used up, or given back by `keep`."""
-        with self._lock:
-            while self._unbegun and self._is_stale():
-                self._check_again()
-            if not self._unbegun:
-                return None
-            claim = self._unbegun.popleft()
-            self._running = claim, TaskContext(claim.id, claim.attempt, claim.business, claim.user)
-            self._beaten_at = self._told_at = self._sent_at
-            return self._running
+    def work(self) -> None:
+        """Batch after batch, until the slice is over or nothing is ready."""
+        while True:
+            while begun := self.next():
+                self.perform(*begun)
+            if not self.exchange():
+                return
 
-    def perform(self, claim: Claim, context: TaskContext) -> None:
+    def next(self) -> tuple[Claim, TaskContext, Call] | None:
+        """The next task to begin; None when the claims are used up, given back by `keep`, or cannot be trusted."""
+        with self._lock:
+            while self._unbegun:
+                claim = self._unbegun[0]
+                call = attempts.prepare(claim)
+                if self._is_stale():
+                    self._check_again()
+                if self._unbegun and self._unbegun[0] is claim:
+                    self._unbegun.popleft()
+                    context = TaskContext(claim.id, claim.attempt, claim.business, claim.user)
+                    self._running = claim, context
+                    self._beaten_at = self._told_at = self._sent_at
+                    return claim, context, call
+            return None
+
+    def perform(self, claim: Claim, context: TaskContext, call: Call) -> None:
         """Run one handler and keep its outcome in hand."""
         began = time.monotonic()
-        outcome = attempts.perform(claim, context)
+        outcome = attempts.perform(claim, context, call)
         with self._lock:
             ended, self._running = time.monotonic(), None
             # The database's clock, carried on by ours for the short way from the claim.
@@ -130,22 +159,32 @@ class _Turn:
                     continue
                 try:
                     self._look_after(*self._running)
-                except SQLAlchemyError as error:  # tried again at the next tick; the lease decides in the end
-                    log.warning("the database does not answer", error=str(error))
+                except Exception as error:  # noqa: BLE001 - without this thread the lease would run out
+                    log.warning("not written yet", task=self._running[0].id, error=str(error))
 
     def _look_after(self, claim: Claim, context: TaskContext) -> None:
         now = time.monotonic()
-        if self._is_stale() and (self._unbegun or self._ended or self._held):
-            self._let_go()
         news = context.news() if now - self._told_at >= _NEWS_SECONDS else None
         beat = now - self._beaten_at >= settings.heartbeat_seconds
         if news or beat:
-            with transaction(claims=True) as session:
+            try:
+                self._write(claim, news, beat=beat)
+            except BaseException:
                 if news:
-                    claims.tell(session, [(claim, news)])
-                    self._told_at = now
-                if beat and claims.renew(session, claim, settings.lease_seconds):
-                    self._beaten_at = now
+                    context.unsay(news)
+                raise
+        if self._is_stale() and (self._unbegun or self._ended or self._held):
+            self._let_go()
+
+    def _write(self, claim: Claim, news: News | None, *, beat: bool) -> None:
+        now = time.monotonic()
+        with transaction(claims=True) as session:
+            if news:
+                claims.tell(session, [(claim, news)])
+            if beat:
+                claims.renew(session, claim, settings.lease_seconds)
+        self._told_at = now if news else self._told_at
+        self._beaten_at = now if beat else self._beaten_at
 
     def _let_go(self) -> None:
         """Write the finished and give back the unbegun, which another worker may take now."""
@@ -161,9 +200,16 @@ class _Turn:
 
     def _check_again(self) -> None:
         """Ask once more whether the claimed may start; what may not goes back with the next exchange."""
-        self._checked_at = time.monotonic()
-        with transaction(read_only=True) as session:
-            good = claims.still_good(session, self.business_id, self._unbegun)
+        for _ in range(_CHECKS):
+            with transaction(claims=True) as session:
+                judge.let_claims_pass(session, self.business_id)
+                good = claims.still_good(session, self.business_id, self._unbegun)
+                self._checked_at = time.monotonic()
+            if not self._is_stale():
+                break
+        else:
+            log.error("the database answers too slowly to begin tasks under a pause's promise", queue=self.name)
+            good, self._ends_at = set(), 0.0
         self._held += [one for one in self._unbegun if one.id not in good]
         self._unbegun = deque(one for one in self._unbegun if one.id in good)
 

@@ -16,11 +16,10 @@ from redis import Redis, RedisError
 from rq import Queue, Worker
 from rq.serializers import JSONSerializer
 from rq.worker.base import DequeueStrategy
-from sqlalchemy import Engine
 
 import logs
 from config import BadSetting, Config
-from jobs import queue, task_types, turns
+from jobs import payloads, queue, task_types, turns
 from processes import die_with
 from tenants.database import connect
 
@@ -30,11 +29,11 @@ _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own
 
 
 class TurnWorker(Worker):
-    """RQ's worker, of JSON turns only, whose forked horse shares no database connection and dies with its parent."""
+    """RQ's worker, of JSON turns only, whose forked horse dies with its parent."""
 
     max_connection_wait_time = 1.0  # else, after a long outage, it looks for Redis once a minute only
 
-    def __init__(self, names: list[str], connection: Redis, engine: Engine) -> None:
+    def __init__(self, names: list[str], connection: Redis) -> None:
         super().__init__(
             [Queue(name, connection=connection, job_class=queue.Turn, serializer=JSONSerializer) for name in names],
             name=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}".replace(".", "-"),
@@ -44,7 +43,6 @@ class TurnWorker(Worker):
             worker_ttl=_WORKER_TTL_SECONDS,
             log_job_description=False,
         )
-        self._engine = engine
 
     @property
     def was_told_to_stop(self) -> bool:
@@ -52,10 +50,9 @@ class TurnWorker(Worker):
         return self._shutdown_requested_date is not None
 
     def setup_work_horse_signals(self) -> None:
-        """The horse begins: let go of what it shares with its parent."""
+        """The horse begins."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
         die_with(self.pid or 0)
-        self._engine.dispose(close=False)
 
 
 def main() -> int:
@@ -71,19 +68,20 @@ def main() -> int:
     except (BadSetting, queue.NoRedis, task_types.BadTaskModule) as error:
         sys.stderr.write(f"worker: {error}\n")
         return 1
-    engine = connect(config.database_url)
+    connect(config.database_url)
+    payloads.warm(task_types.all_types())
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3
-    while not _work(config, wanted or task_types.queues(), engine):
+    while not _work(config, wanted or task_types.queues()):
         time.sleep(1)  # a supervisor would only start us again, and import everything anew
     return 0
 
 
-def _work(config: Config, names: list[str], engine: Engine) -> bool:
+def _work(config: Config, names: list[str]) -> bool:
     """Take turns until told to stop; False when Redis was away at a moment at which RQ's worker gives up."""
     try:
         # Its own connection: RQ's blocking pops need a longer timeout than our wakes.
-        worker = TurnWorker(names, Redis.from_url(str(config.redis_url)), engine)
+        worker = TurnWorker(names, Redis.from_url(str(config.redis_url)))
     except RedisError as error:
         log.warning("Redis does not answer", error=str(error))
         return False

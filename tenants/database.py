@@ -11,8 +11,11 @@ from typing import Any
 
 import alembic.command
 import alembic.config
+import structlog
 from sqlalchemy import JSON, BigInteger, Connection, Engine, ForeignKey, Integer, MetaData, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
+
+log = structlog.get_logger()
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -23,6 +26,10 @@ _NAMES = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+# SQLite would give the id of a deleted last row to the next one, and with it what belongs to that id elsewhere.
+NEVER_REUSED = {"sqlite_autoincrement": True}
 
 
 class Base(DeclarativeBase):
@@ -65,7 +72,13 @@ def engine_options(url: str) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {}
     # psycopg prepares a statement after five runs, and PostgreSQL may then keep a generic plan: searches got 7x slower.
-    return {"connect_args": {"prepare_threshold": None, "options": "-c timezone=UTC"}, "pool_pre_ping": True}
+    arguments = {
+        "prepare_threshold": None,
+        "options": "-c timezone=UTC",
+        "connect_timeout": 5,
+        "tcp_user_timeout": 10_000,  # milliseconds: a network that drops everything is an error, not a wait
+    }
+    return {"connect_args": arguments, "pool_pre_ping": True}
 
 
 def prepare(engine: Engine) -> None:
@@ -79,6 +92,8 @@ def prepare(engine: Engine) -> None:
 
 def _set_pragmas(dbapi: Any, _record: Any) -> None:
     dbapi.isolation_level = None
+    # SQLite's own lower() knows only ASCII: nobody would find Åsa.
+    dbapi.create_function("lower", 1, lambda text: text.lower() if isinstance(text, str) else text, deterministic=True)
     # FULL: with NORMAL a power cut may lose the last commits, and a submitted task must stay.
     for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         dbapi.execute(f"PRAGMA {pragma}")
@@ -105,12 +120,22 @@ def _turnstile(engine: Engine) -> Iterator[int]:
         fcntl.flock(door, fcntl.LOCK_EX)
         yield door
     finally:
+        fcntl.flock(door, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
         os.close(door)
 
 
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get("read_only"):
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+
+def _leave_connections_to_the_parent() -> None:
+    engine = Sessions.kw.get("bind")
+    if engine is not None:
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_leave_connections_to_the_parent)
 
 
 @contextlib.contextmanager
@@ -139,8 +164,11 @@ def on_commit(session: Session, key: Hashable, act: Callable[[], None]) -> None:
 def _run_acts(session: Session) -> None:
     if session.in_nested_transaction():  # releasing a savepoint fires this event, too
         return
-    for act in session.info.pop("on_commit", {}).values():
-        act()
+    for key, act in session.info.pop("on_commit", {}).items():
+        try:
+            act()
+        except Exception:  # what is committed is committed: nobody may be told otherwise
+            log.exception("an act after a commit failed", key=key)
 
 
 @event.listens_for(Session, "after_soft_rollback")

@@ -10,7 +10,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, U
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from tenants.clock import UtcDateTime, clock
-from tenants.database import Base, BigId, BusinessOwned
+from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned
 
 
 class Role(enum.StrEnum):
@@ -33,6 +33,8 @@ class Business(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
     archived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
+    __table_args__ = NEVER_REUSED
+
 
 class User(Base):
     """A person who can log in."""
@@ -48,7 +50,7 @@ class User(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = (Index("ix_users_name", "name"),)
+    __table_args__ = (Index("ix_users_name", "name"), NEVER_REUSED)
 
 
 class Member(BusinessOwned, Base):
@@ -68,6 +70,7 @@ class Member(BusinessOwned, Base):
         UniqueConstraint("business_id", "user_id"),
         Index("ix_members_user_id", "user_id"),
         CheckConstraint("role IN ('member', 'admin', 'auditor')", name="role"),
+        NEVER_REUSED,
     )
 
 
@@ -85,6 +88,8 @@ class Login(Base):
     address: Mapped[str | None] = mapped_column(String(50))
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
+
+    __table_args__ = NEVER_REUSED
 
 
 class AuditEntry(Base):
@@ -105,4 +110,4 @@ class AuditEntry(Base):
 
     user: Mapped[User | None] = relationship()
 
-    __table_args__ = (Index("ix_audit_entries_business_id_id", "business_id", "id"),)
+    __table_args__ = (Index("ix_audit_entries_business_id_id", "business_id", "id"), NEVER_REUSED)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import time
+from datetime import timedelta
+from typing import Any
 
 from jobs import Retry, TaskContext, task_type
 
@@ -56,3 +60,45 @@ def odd(task: TaskContext, *, what: str) -> object:
     if what == "exit":
         raise SystemExit(3)
     return {"set": {1}, "nan": float("nan"), "huge": "x" * 70_000, "int": 2**70, "none": None}[what]
+
+
+_shared: list[int] = []
+
+
+@task_type("test.shared", title="Return the same list again and again")
+def shared(task: TaskContext) -> list[int]:
+    if len(_shared) == 3:
+        _shared.clear()
+    _shared.append(len(_shared) + 1)
+    return _shared
+
+
+@task_type("test.any", title="Take anything")
+def anything(task: TaskContext, *, value: Any) -> None:
+    return None
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@task_type("test.poison", title="Misbehave")
+def poison(task: TaskContext, *, how: str) -> Any:
+    if how == "fork":
+        if os.fork() == 0:
+            raise SystemExit(0)
+        return "the parent's own"
+    if how == "progress":
+        return task.progress(2**70, 2**70)
+    if how == "deep":
+        return functools.reduce(lambda inner, _: [inner], range(950), [])
+    raise {
+        "endless": Retry("later", delay=float("inf")),
+        "words": Retry("later", delay="soon"),  # type: ignore[arg-type]
+        "timedelta": Retry("later", delay=timedelta(minutes=5)),
+        "mute": _Mute(),
+        "long": LookupError("x" * 20_000),
+        "cancelled": asyncio.CancelledError(),
+        "keyboard": KeyboardInterrupt(),
+    }[how]

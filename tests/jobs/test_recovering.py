@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import select, update
@@ -135,3 +136,28 @@ def test_workers_and_scheduler_go_on_when_redis_comes_back_empty(db: Session, ca
         redis = Valkey(Path(folder))
         until(lambda: all(state(id_) == "completed" for id_ in ids))
         redis.stop()
+
+
+def test_waiting_tasks_follow_their_type_to_another_queue(db: Session, cast: Cast, work: Callable[..., None]) -> None:
+    id_ = submit("test.note", business="acme")
+    db.execute(update(Task).where(Task.id == id_).values(queue="of.last.year"))
+    db.commit()
+    work("default")
+    assert state(id_) == "pending"
+    Beat()()
+    work("default")
+    assert state(id_) == "completed"
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", {"a": "hash"}])
+def test_a_foreign_mark_in_redis_stops_no_beat(db: Session, cast: Cast, mark: object) -> None:
+    for slug in ("acme", "globex"):
+        submit("test.note", business=slug)
+    queue.flush()
+    redis, beat = queue.connection(), Beat()
+    redis.flushall()
+    name = f"sluice:{cast.acme.id}:turn:default"
+    redis.hset(name, mapping=mark) if isinstance(mark, dict) else redis.set(name, mark)
+    beat()
+    beat()
+    assert queue.turns_queued("default") == (1 if isinstance(mark, dict) else 2)

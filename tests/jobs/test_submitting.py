@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -89,6 +90,11 @@ def test_a_rolled_back_savepoint_forgets_no_wake_of_the_outer_transaction(db: Se
         ({"task_type": "test.fail", "payload": {"text": "\ud800"}}, BadPayload, "payload"),
         ({"task_type": "test.fail", "payload": {"text": "x" * 70_000}}, BadPayload, "payload"),
         ({"task_type": "test.odd", "payload": {}}, BadPayload, "payload"),
+        (
+            {"task_type": "test.any", "payload": {"value": functools.reduce(lambda a, _: [a], range(200))}},
+            BadPayload,
+            "payload",
+        ),
         ({"title": "x" * 201}, Invalid, "title"),
         ({"title": "NUL \x00"}, Invalid, "title"),
         ({"priority": 2**31}, Invalid, "priority"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Engine, event, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from jobs import pauses, submit, turns
+from jobs import judge, pauses, submit, turns
 from jobs.judge import Target
 from jobs.models import Attempt, Entry, Task
 from tests import look
@@ -168,3 +170,86 @@ def test_a_pause_stops_what_a_turn_has_claimed_but_not_begun(db: Session, cast: 
     turn.exchange()
     assert set(look.scalars(select(Task.attempts).where(Task.id.in_(ids)))) == {0}
     assert set(look.scalars(select(Task.claim_token))) == {None}
+
+
+def test_what_ended_outlives_a_database_that_is_away_for_a_moment(
+    db: Session, cast: Cast, work: Work, notes: Notes, engine: Engine
+) -> None:
+    id_ = submit("test.note", business="acme", payload={"seconds": 0.3})
+    away = threading.Event()
+
+    def refuse(connection: object) -> None:
+        if away.is_set():
+            raise OperationalError("BEGIN", {}, Exception("the server is away"))
+
+    event.listen(engine, "begin", refuse)
+    turn = threading.Thread(target=work)
+    turn.start()
+    until(notes)
+    away.set()
+    threading.Timer(1.0, away.clear).start()
+    turn.join()
+    event.remove(engine, "begin", refuse)
+    assert (look.task(id_).state, len(notes())) == ("completed", 1)
+
+
+def test_nothing_begins_on_a_database_that_is_too_slow_for_the_promise_and_no_attempt_is_lost(
+    db: Session, cast: Cast, work: Work, notes: Notes, engine: Engine
+) -> None:
+    ids = [submit("test.note", business="acme") for _ in range(3)]
+
+    def dawdle(connection: object) -> None:
+        time.sleep(judge.CLAIM_VALID_SECONDS)
+
+    event.listen(engine, "commit", dawdle)
+    work()
+    event.remove(engine, "commit", dawdle)
+    assert notes() == []
+    assert {(look.task(id_).state, look.task(id_).attempts) for id_ in ids} == {("pending", 0)}
+    work()
+    assert len(notes()) == 3
+
+
+def test_a_handler_may_change_what_it_returned(db: Session, cast: Cast, work: Work) -> None:
+    ids = [submit("test.shared", business="acme") for _ in range(3)]
+    work()
+    assert [attempts(id_)[0].result for id_ in ids] == [[1], [1, 2], [1, 2, 3]]
+
+
+def test_a_payload_that_no_longer_fits_fails_its_task_only(db: Session, cast: Cast, work: Work) -> None:
+    id_, other = submit("test.note", business="acme"), submit("test.note", business="acme")
+    db.execute(update(Task).where(Task.id == id_).values(payload={"renamed": 1}))
+    db.commit()
+    work()
+    assert (look.task(id_).state, look.task(other).state) == ("failed", "completed")
+    assert "renamed" in str(attempts(id_)[0].error)
+
+
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ("endless", "pending"),
+        ("words", "pending"),
+        ("timedelta", "pending"),
+        ("mute", "failed"),
+        ("long", "failed"),
+        ("cancelled", "failed"),
+        ("keyboard", "failed"),
+        ("deep", "failed"),
+        ("progress", "completed"),
+        ("fork", "completed"),
+    ],
+)
+def test_a_handler_that_misbehaves_harms_only_its_own_task(
+    db: Session, cast: Cast, work: Work, how: str, state: str
+) -> None:
+    ids = [submit("test.note", business="acme") for _ in range(4)]
+    bad = submit("test.poison", business="acme", payload={"how": how})
+    ids += [submit("test.note", business="acme") for _ in range(4)]
+    work()
+    assert [look.task(id_).state for id_ in ids] == ["completed"] * 8
+    (attempt,) = attempts(bad)
+    assert look.task(bad).state == state
+    assert len(attempt.error or "") < 5_000
+    if how == "fork":
+        assert attempt.result == "the parent's own"

@@ -150,3 +150,28 @@ def test_a_business_has_its_own_rows_only(db: Session, cast: Cast) -> None:
             {"business": cast.initech.id, "task": task.id},
         )
     db.rollback()
+
+
+def test_an_act_that_fails_fails_nobody_and_stops_no_other(db: Session) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("after the fact")
+
+    on_commit(db, "first", fail)
+    on_commit(db, "second", lambda: done.append("second"))
+    db.execute(select(1))
+    db.commit()
+    assert done == ["second"]
+
+
+def test_the_id_of_a_deleted_row_is_never_given_again(db: Session, cast: Cast) -> None:
+    ids = []
+    for _ in range(2):
+        task = Task(business_id=cast.acme.id, task_type="test.note", queue="default")
+        db.add(task)
+        db.commit()
+        ids.append(task.id)
+        db.delete(task)
+        db.commit()
+    assert ids[0] < ids[1]

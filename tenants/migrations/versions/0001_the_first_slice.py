@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_businesses")),
         sa.UniqueConstraint("slug", name=op.f("uq_businesses_slug")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "users",
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.create_index("ix_users_name", ["name"], unique=False)
@@ -54,6 +56,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["business_id"], ["businesses.id"], name=op.f("fk_audit_entries_business_id")),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_audit_entries_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("audit_entries", schema=None) as batch_op:
         batch_op.create_index("ix_audit_entries_business_id_id", ["business_id", "id"], unique=False)
@@ -70,6 +73,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_logins_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_logins")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_logins_token_hash")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("logins", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_logins_user_id"), ["user_id"], unique=False)
@@ -86,6 +90,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_members_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_members")),
         sa.UniqueConstraint("business_id", "user_id", name=op.f("uq_members_business_id_user_id")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("members", schema=None) as batch_op:
         batch_op.create_index("ix_members_user_id", ["user_id"], unique=False)
@@ -108,6 +113,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["ended_by"], ["users.id"], name=op.f("fk_pauses_ended_by")),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_pauses_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pauses")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("pauses", schema=None) as batch_op:
         batch_op.create_index("ix_pauses_business_id", ["business_id", "id"], unique=False)
@@ -160,6 +166,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_tasks_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tasks")),
         sa.UniqueConstraint("business_id", "id", name=op.f("uq_tasks_business_id_id")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("tasks", schema=None) as batch_op:
         batch_op.create_index("ix_tasks_created", ["business_id", "created_at", "id"], unique=False)
@@ -206,6 +213,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["business_id"], ["businesses.id"], name=op.f("fk_attempts_business_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
         sa.UniqueConstraint("task_id", "number", name=op.f("uq_attempts_task_id_number")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("attempts", schema=None) as batch_op:
         batch_op.create_index("ix_attempts_task", ["business_id", "task_id"], unique=False)
@@ -224,6 +232,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["business_id"], ["businesses.id"], name=op.f("fk_entries_business_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_entries")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("entries", schema=None) as batch_op:
         batch_op.create_index("ix_entries_task", ["business_id", "task_id", "id"], unique=False)
