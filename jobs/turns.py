@@ -200,18 +200,26 @@ class _Turn:
 
     def _check_again(self) -> None:
         """Ask once more whether the claimed may start; what may not goes back with the next exchange."""
-        for _ in range(_CHECKS):
-            with transaction(claims=True) as session:
-                judge.let_claims_pass(session, self.business_id)
-                good = claims.still_good(session, self.business_id, self._unbegun)
-                self._checked_at = time.monotonic()
-            if not self._is_stale():
-                break
-        else:
-            log.error("the database answers too slowly to begin tasks under a pause's promise", queue=self.name)
-            good, self._ends_at = set(), 0.0
+        good = self._still_good()
         self._held += [one for one in self._unbegun if one.id not in good]
         self._unbegun = deque(one for one in self._unbegun if one.id in good)
+
+    def _still_good(self) -> set[int]:
+        """The claims that are good at this moment; none when the database takes too long to say so."""
+        for _ in range(_CHECKS):
+            try:
+                with transaction(claims=True) as session:
+                    judge.let_claims_pass(session, self.business_id)
+                    good = claims.still_good(session, self.business_id, self._unbegun)
+                    self._checked_at = time.monotonic()
+            except (OperationalError, InterfaceError) as error:
+                log.warning("the database does not answer", error=str(error))
+                return set()
+            if not self._is_stale():
+                return good
+        log.error("the database answers too slowly to begin tasks under a pause's promise", queue=self.name)
+        self._ends_at = 0.0
+        return set()
 
     def _room(self) -> int:
         """How many tasks to claim: one at first, then what takes half of the time that a claim is valid."""
