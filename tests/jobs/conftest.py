@@ -19,10 +19,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _types(valkey: str) -> None:
-    """The task types and the broker, in this process."""
+def _types(valkey: str) -> Iterator[None]:
+    """The task types and the broker, in this process; no wake of this test arrives in the next one."""
     task_types.load(("tests.task_types",))
     queue.connect(valkey)
+    yield
+    queue.flush()
 
 
 @pytest.fixture
