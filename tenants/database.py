@@ -9,8 +9,6 @@ from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
-import alembic.command
-import alembic.config
 import structlog
 from sqlalchemy import JSON, BigInteger, Connection, Engine, ForeignKey, Integer, MetaData, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
@@ -58,6 +56,9 @@ def connect(url: str) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the tables up to date. Several at once wait for each other."""
+    import alembic.command  # 90 ms that only the runner should pay
+    import alembic.config
+
     settings = alembic.config.Config()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
