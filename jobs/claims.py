@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, exists, insert, null, select, update
+from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, insert, null, select, update
 from sqlalchemy.orm import Session
 
 from jobs import judge, task_types
@@ -23,6 +23,20 @@ from tenants.models import Business, User
 
 # Tables, not classes: the claim path makes no ORM objects.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
+_CLAIMED = [
+    _tasks.c[name]
+    for name in (
+        "id",
+        "user_id",
+        "task_type",
+        "payload",
+        "attempts",
+        "max_attempts",
+        "started_at",
+        "priority",
+        "next_try_at",
+    )
+]
 _UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
 
 
@@ -42,15 +56,7 @@ def claim(
 ) -> list[Claim]:
     """Claim the best ready tasks, in order. The pause check and the start are one transaction."""
     token = secrets.token_hex(8)
-    best = (
-        select(_tasks.c.id)
-        .where(_ready(session, business_id, name))
-        .order_by(*Task.claim_order())
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("best")
-        .prefix_with("MATERIALIZED", dialect="postgresql")  # else a plan may run it again and claim more than `limit`
-    )
+    best = _best(session, business_id, name, limit)
     rows = session.execute(
         update(_tasks)
         .where(_tasks.c.id.in_(select(best.c.id)))
@@ -63,36 +69,13 @@ def claim(
             worker=worker,
             pid=os.getpid(),
         )
-        .returning(
-            _tasks.c.id,
-            _tasks.c.user_id,
-            _tasks.c.task_type,
-            _tasks.c.payload,
-            _tasks.c.attempts,
-            _tasks.c.max_attempts,
-            _tasks.c.started_at,
-            _tasks.c.priority,
-            _tasks.c.next_try_at,
-        )
+        .returning(*_CLAIMED)
     ).all()
     if not rows:
         return []
     slug, emails = _names(session, business_id, {row.user_id for row in rows})
-    return [
-        Claim(
-            id=row.id,
-            business_id=business_id,
-            business=slug,
-            user=emails.get(row.user_id),
-            task_type=row.task_type,
-            payload=row.payload,
-            attempt=row.attempts,
-            max_attempts=row.max_attempts,
-            token=token,
-            claimed_at=row.started_at,
-        )
-        for row in sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
-    ]
+    in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
+    return [_as_claim(row, business_id, slug, emails.get(row.user_id), token) for row in in_order]
 
 
 def any_ready(session: Session, business_id: int, name: str) -> bool:
@@ -173,6 +156,34 @@ def _ready(session: Session, business_id: int, name: str) -> ColumnElement[bool]
         Task.task_type.in_([one.name for one in task_types.all_types() if one.queue == name]),
     )
     return and_(ready, ~standing.covering()) if standing.pauses else ready
+
+
+def _best(session: Session, business_id: int, name: str, limit: int) -> CTE:
+    """The ids of the ready tasks to claim, locked, passing over those that another worker claims right now."""
+    return (
+        select(_tasks.c.id)
+        .where(_ready(session, business_id, name))
+        .order_by(*Task.claim_order())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("best")
+        .prefix_with("MATERIALIZED", dialect="postgresql")  # else a plan may run it again and claim more than `limit`
+    )
+
+
+def _as_claim(row: Row[Any], business_id: int, business: str, user: str | None, token: str) -> Claim:
+    return Claim(
+        id=row.id,
+        business_id=business_id,
+        business=business,
+        user=user,
+        task_type=row.task_type,
+        payload=row.payload,
+        attempt=row.attempts,
+        max_attempts=row.max_attempts,
+        token=token,
+        claimed_at=row.started_at,
+    )
 
 
 def _names(session: Session, business_id: int, user_ids: set[int | None]) -> tuple[str, dict[int | None, str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import case, insert, null, select, update
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, case, insert, null, select, update
 from sqlalchemy.orm import Session
 
 from jobs import queue
@@ -39,26 +42,24 @@ def reap(session: Session) -> int:
     if not lost:
         return 0
     now = session.scalar(select(clock()))
-    session.execute(
-        insert(Attempt),
-        [
-            {
-                "business_id": row.business_id,
-                "task_id": row.id,
-                "number": row.attempts,
-                "outcome": "lost",
-                "worker": row.worker,
-                "pid": row.pid,
-                "started_at": row.started_at,
-                "ended_at": now,
-                "error": LOST,
-            }
-            for row in lost
-        ],
-    )
+    session.execute(insert(Attempt), [_attempt(row, now) for row in lost])
     final = [row.id for row in lost if row.state in FINAL]
     session.execute(update(Task).where(Task.id.in_(final)).values(ended_at=clock()))
     for row in lost:
         if row.state == State.PENDING:
             queue.wake(session, row.business_id, row.queue)
     return len(lost)
+
+
+def _attempt(row: Row[Any], ended_at: datetime | None) -> dict[str, Any]:
+    return {
+        "business_id": row.business_id,
+        "task_id": row.id,
+        "number": row.attempts,
+        "outcome": "lost",
+        "worker": row.worker,
+        "pid": row.pid,
+        "started_at": row.started_at,
+        "ended_at": ended_at,
+        "error": LOST,
+    }
