@@ -11,7 +11,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import judge, payloads, queue, task_types
+from jobs import payloads, queue, task_types
 from jobs.models import Attempt, Entry, Task
 from jobs.states import FINAL, WAITING, State
 from tenants import audit
@@ -181,13 +181,6 @@ def delete(session: Session, by: Actor, task_id: int) -> State | None:
         raise StillRunning
     audit.record(session, by, "delete", f"task:{task_id}", before=before, after={"state": State.CANCELED})
     return State.CANCELED
-
-
-def shown_state(session: Session, task: Task) -> tuple[State, int | None]:
-    """The state to show, and the pause that holds the task, if one does: Paused at once, marked or not."""
-    state = State(task.state)
-    held_by = judge.standing(session, task.business_id).over(task.user_id, task.task_type)
-    return (State.PAUSED, held_by) if state in WAITING and held_by else (state, None)
 
 
 @dataclass(frozen=True)

@@ -161,3 +161,25 @@ def test_a_foreign_mark_in_redis_stops_no_beat(db: Session, cast: Cast, mark: ob
     beat()
     beat()
     assert queue.turns_queued("default") == (1 if isinstance(mark, dict) else 2)
+
+
+def test_a_worker_that_is_told_to_stop_ends_its_task_first(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    worker = start("worker", "default")
+    id_ = submit("test.note", business="acme", payload={"seconds": 2})
+    until(notes)
+    worker.terminate()
+    assert worker.wait(timeout=15) == 0
+    assert (state(id_), outcomes(id_)) == ("completed", ["completed"])
+
+
+def test_another_scheduler_takes_over_when_the_leader_is_killed(db: Session, cast: Cast, start: Start) -> None:
+    leader = start("scheduler")
+    redis = queue.connection()
+    lead = until(lambda: redis.get("sluice:scheduler:lock"))
+    start("scheduler")
+    leader.kill()
+    until(lambda: redis.get("sluice:scheduler:lock") not in (None, lead))
+    submit("test.note", business="acme")
+    queue.flush()
+    redis.delete("rq:queue:default", f"sluice:{cast.acme.id}:turn:default")  # so that only a beat can queue it
+    until(lambda: queue.turns_queued("default") == 1)
