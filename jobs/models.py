@@ -53,6 +53,10 @@ class Task(BusinessOwned, Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     worker: Mapped[str | None] = mapped_column(String(100))
     pid: Mapped[int | None] = mapped_column()
+    claim_alone: Mapped[bool] = mapped_column(default=False)
+    timeout_seconds: Mapped[float | None] = mapped_column()
+    unique_key: Mapped[str | None] = mapped_column(String(200))
+    unique_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     progress_done: Mapped[int | None] = mapped_column(BigId)
     progress_total: Mapped[int | None] = mapped_column(BigId)
     step: Mapped[str | None] = mapped_column(String(200))
@@ -107,12 +111,20 @@ class Task(BusinessOwned, Base):
             sqlite_where=text("lease_until IS NOT NULL"),
             postgresql_where=text("lease_until IS NOT NULL"),
         ),
+        Index(
+            "ix_tasks_unique_key",
+            "business_id",
+            "unique_key",
+            "id",
+            sqlite_where=text("unique_key IS NOT NULL"),
+            postgresql_where=text("unique_key IS NOT NULL"),
+        ),
         NEVER_REUSED,
     )
 
 
 class Attempt(BusinessOwned, Base):
-    """One start of a task, written when it ended: completed, failed, retry or lost."""
+    """One start of a task, written when it ended: completed, failed, retry, canceled or lost."""
 
     __tablename__ = "attempts"
 
@@ -139,7 +151,7 @@ class Attempt(BusinessOwned, Base):
 
 
 class Entry(BusinessOwned, Base):
-    """One line that a handler wrote while it ran: a log message or the title of a step."""
+    """One line of a task's timeline: what its handler said (a log message, a step), or what was done to it."""
 
     __tablename__ = "entries"
 
@@ -160,7 +172,10 @@ class Entry(BusinessOwned, Base):
 
 
 class Pause(Base):
-    """Stops new starts of a user's tasks, of a task type, or of both together. Ended rows stay as history."""
+    """Stops new starts of a user's tasks, of a task type, or of both together. Ended rows stay as history.
+
+    `settled_at` is set on an ended one when none of its tasks is marked as paused any more.
+    """
 
     __tablename__ = "pauses"
 
@@ -174,6 +189,7 @@ class Pause(Base):
     until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ended_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User | None] = relationship(foreign_keys=user_id)
     creator: Mapped[User | None] = relationship(foreign_keys=created_by)
@@ -182,11 +198,95 @@ class Pause(Base):
     __table_args__ = (
         CheckConstraint("user_id IS NOT NULL OR task_type IS NOT NULL", name="target"),
         Index(
-            "ix_pauses_open",
+            "ix_pauses_unsettled",
             "business_id",
-            sqlite_where=text("ended_at IS NULL"),
-            postgresql_where=text("ended_at IS NULL"),
+            sqlite_where=text("settled_at IS NULL"),
+            postgresql_where=text("settled_at IS NULL"),
         ),
         Index("ix_pauses_business_id", "business_id", "id"),
+        NEVER_REUSED,
+    )
+
+
+class Limit(BusinessOwned, Base):
+    """How many tasks of a business, or of one type in it, may run at the same time."""
+
+    __tablename__ = "limits"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    task_type: Mapped[str | None] = mapped_column(String(100))
+    max_running: Mapped[int] = mapped_column()
+
+    __table_args__ = (
+        CheckConstraint("max_running >= 0", name="max_running"),
+        Index(
+            "uq_limits_business",
+            "business_id",
+            unique=True,
+            sqlite_where=text("task_type IS NULL"),
+            postgresql_where=text("task_type IS NULL"),
+        ),
+        UniqueConstraint("business_id", "task_type"),
+    )
+
+
+class Schedule(BusinessOwned, Base):
+    """Makes a task again and again: by cron in a time zone, or every so many seconds."""
+
+    __tablename__ = "schedules"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(String(200))
+    task_type: Mapped[str] = mapped_column(String(100))
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    priority: Mapped[int] = mapped_column(default=0)
+    cron: Mapped[str | None] = mapped_column(String(100))
+    interval_seconds: Mapped[int | None] = mapped_column()
+    time_zone: Mapped[str] = mapped_column(String(50), default="UTC")
+    enabled: Mapped[bool] = mapped_column(default=True)
+    catch_up: Mapped[str] = mapped_column(String(10), default="one")
+    overlap: Mapped[str] = mapped_column(String(10), default="skip")
+    next_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+    __table_args__ = (
+        UniqueConstraint("business_id", "id"),
+        CheckConstraint("(cron IS NULL) <> (interval_seconds IS NULL)", name="rhythm"),
+        CheckConstraint("catch_up IN ('one', 'none', 'all')", name="catch_up"),
+        CheckConstraint("overlap IN ('skip', 'queue')", name="overlap"),
+        Index(
+            "ix_schedules_next",
+            "next_at",
+            sqlite_where=text("next_at IS NOT NULL"),
+            postgresql_where=text("next_at IS NOT NULL"),
+        ),
+        NEVER_REUSED,
+    )
+
+
+class Firing(BusinessOwned, Base):
+    """What became of one due time of a schedule: a task, or the reason for none."""
+
+    __tablename__ = "firings"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    schedule_id: Mapped[int] = mapped_column()
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    fired_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
+    outcome: Mapped[str] = mapped_column(String(10))
+    task_id: Mapped[int | None] = mapped_column(BigId)
+    error: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        UniqueConstraint("schedule_id", "due_at"),
+        CheckConstraint("outcome IN ('fired', 'skipped', 'missed', 'failed')", name="outcome"),
+        ForeignKeyConstraint(
+            ["business_id", "schedule_id"],
+            ["schedules.business_id", "schedules.id"],
+            ondelete="CASCADE",
+            name="fk_firings_schedule",
+        ),
         NEVER_REUSED,
     )
