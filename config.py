@@ -52,6 +52,12 @@ class Config(BaseSettings):
     slice_seconds: float = Field(1.0, gt=0, description="How long one turn works for one business.")
     lease_seconds: float = Field(10.0, gt=0, description="A running task whose worker is silent for so long is lost.")
     heartbeat_seconds: float = Field(3.0, gt=0, description="How often a worker renews the lease of a running task.")
+    grace_seconds: float = Field(
+        10.0, gt=0, description="How long an interrupted or timed-out handler may clean up before it is killed."
+    )
+    stop_seconds: float = Field(
+        25.0, gt=0, description="After SIGTERM a worker lets its running task go on for so long; then it goes back."
+    )
     beat_seconds: float = Field(1.0, gt=0, description="How often the scheduler repairs what fell between.")
 
     @field_validator("database_url")

@@ -26,7 +26,8 @@ from config import BadSetting, Config
 from processes import dying_with_me
 
 ROOT = Path(__file__).parent
-_STOP_SECONDS = 3.5  # what still runs then is killed: Ctrl-C ends within 5 s
+_STOP_SECONDS = 2.5  # for the tasks that run; Ctrl-C ends within 5 s
+_GIVE_BACK_SECONDS = 1.0
 _READY_SECONDS = 30
 _BROKER_DIRS = "sluice-broker-"
 
@@ -144,6 +145,9 @@ class Stack:
             for child in group:
                 child.signal(signal.SIGTERM)
             _wait(group, _STOP_SECONDS)
+            for child in group:
+                child.signal(signal.SIGTERM)  # a worker gives its running task back
+            _wait(group, _GIVE_BACK_SECONDS)
             for child in group:
                 child.signal(signal.SIGKILL)
             _wait(group, 1)

@@ -30,6 +30,17 @@ class Retry(Exception):
         self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
 
 
+class Interrupted(BaseException):
+    """Raised in a handler whose task somebody interrupts, so that it can clean up. A handler may raise it, too.
+
+    Not an Exception: a handler that logs every Exception and goes on would never stop.
+    """
+
+
+class TimedOut(BaseException):
+    """Raised in a handler that runs longer than its timeout. The attempt ends as with a TimeoutError."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A task that this worker may begin: one row of the claim."""
@@ -44,11 +55,12 @@ class Claim:
     max_attempts: int
     token: str
     claimed_at: datetime
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. `state` is the task's next state: Pending for a retry."""
+    """How an attempt ended. `state` is the task's next state: Pending for a retry or after a loss."""
 
     state: State
     kind: str
@@ -71,16 +83,43 @@ def prepare(claim: Claim) -> Call:
     return lambda task: type_.handler(task, **arguments)
 
 
+_at_work: tuple[int, int] | None = None  # the task and attempt whose handler may be stopped now
+
+
 def perform(claim: Claim, task: TaskContext, call: Call) -> Outcome:
     """Run the handler of a claimed task to its end."""
+    global _at_work  # noqa: PLW0603 - a process runs one handler at a time
     me = os.getpid()
     try:
-        return _completed(call(task))
+        _at_work = claim.id, claim.attempt
+        result = call(task)
+        _at_work = None
+        return _completed(result)
     except BaseException as error:  # noqa: BLE001 - a handler that calls sys.exit() ends itself, not its worker
+        _at_work = None
         return _raised(error, claim)
     finally:
         if os.getpid() != me:  # a child that the handler forked came back here: the turn is not its own
             os._exit(0)
+
+
+def stop(task_id: int, attempt: int, error: BaseException) -> None:
+    """Raise `error` in the handler of this attempt, if it is at work still. For a signal's handler: it interrupts."""
+    global _at_work  # noqa: PLW0603
+    if _at_work == (task_id, attempt):
+        _at_work = None  # once, so that it can clean up
+        raise error
+
+
+def timed_out(claim: Claim) -> Outcome:
+    """The end of an attempt that was killed because it heard nothing."""
+    return _raised(TimedOut("It ran longer than its timeout and was killed."), claim)
+
+
+def lost(claim: Claim, error: str) -> Outcome:
+    """The end of an attempt whose process died."""
+    state = State.FAILED if claim.attempt >= claim.max_attempts else State.PENDING
+    return Outcome(state, "lost", error=error)
 
 
 def _refuse(error: Exception, _task: TaskContext) -> None:
@@ -104,9 +143,16 @@ def _raised(error: BaseException, claim: Claim) -> Outcome:
     type_ = task_types.get(claim.task_type)
     text = _text(error) if isinstance(error, Retry) else f"{type(error).__name__}: {_text(error)}"
     trace = None if isinstance(error, Retry) else _trace(error)
-    if not isinstance(error, (Retry, *type_.retry_on)) or claim.attempt >= claim.max_attempts:
+    if isinstance(error, Interrupted):
+        return Outcome(State.CANCELED, "canceled", error=text, traceback=trace)
+    if not _is_retry(error, type_) or claim.attempt >= claim.max_attempts:
         return Outcome(State.FAILED, "failed", error=text, traceback=trace)
     return Outcome(State.PENDING, "retry", error=text, traceback=trace, retry_seconds=_wait(error, type_))
+
+
+def _is_retry(error: BaseException, type_: task_types.TaskType) -> bool:
+    as_error = TimeoutError() if isinstance(error, TimedOut) else error
+    return isinstance(as_error, (Retry, *type_.retry_on))
 
 
 def _wait(error: BaseException, type_: task_types.TaskType) -> float:

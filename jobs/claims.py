@@ -35,8 +35,11 @@ _CLAIMED = [
         "started_at",
         "priority",
         "next_try_at",
+        "timeout_seconds",
+        "claim_alone",
     )
 ]
+INTERRUPTED = "interrupted"
 _UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
 
 
@@ -49,6 +52,7 @@ class Ended:
     started_at: datetime
     ended_at: datetime
     news: News | None
+    pid: int
 
 
 def claim(
@@ -75,7 +79,15 @@ def claim(
         return []
     slug, emails = _names(session, business_id, {row.user_id for row in rows})
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
-    return [_as_claim(row, business_id, slug, emails.get(row.user_id), token) for row in in_order]
+    claims = [_as_claim(row, business_id, slug, emails.get(row.user_id), token) for row in in_order]
+    kept = _kept([row.claim_alone for row in in_order])
+    give_back(session, claims[kept:])
+    return claims[:kept]
+
+
+def _kept(alone: Sequence[bool]) -> int:
+    """How many of the claimed, in order, may run in one batch: one whose last attempt was lost runs alone."""
+    return next((max(place, 1) for place, is_alone in enumerate(alone) if is_alone), len(alone))
 
 
 def any_ready(session: Session, business_id: int, name: str) -> bool:
@@ -100,13 +112,12 @@ def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> 
 def give_back(session: Session, unbegun: Sequence[Claim]) -> None:
     """Return claimed tasks that did not begin. It costs no attempt."""
     for token, claims in _by_token(unbegun):
-        ids = [one.id for one in claims]
-        _cancel(session, token, ids)
-        session.execute(
-            update(_tasks)
-            .where(_held(token, ids), _tasks.c.state == State.RUNNING)
-            .values(state=State.PENDING, attempts=_tasks.c.attempts - 1, started_at=null(), **_UNCLAIMED)
-        )
+        _give_back(session, _held(token, [one.id for one in claims]))
+
+
+def give_back_of(session: Session, worker: str, pid: int) -> None:
+    """Return all that a process had claimed and not begun."""
+    _give_back(session, _of(worker, pid))
 
 
 def record(session: Session, ended: Sequence[Ended], worker: str) -> None:
@@ -114,10 +125,10 @@ def record(session: Session, ended: Sequence[Ended], worker: str) -> None:
     if not ended:
         return
     tell(session, [(one.claim, one.news) for one in ended if one.news])
-    mine: set[int] = set()
-    for (token, state, wait), group in itertools.groupby(sorted(ended, key=_alike), key=_alike):
-        mine |= _move(session, token, State(state), wait, [one.claim.id for one in group])
-    rows = [_attempt(one, worker) for one in ended if one.claim.id in mine]
+    moved: dict[int, State] = {}
+    for _, group in itertools.groupby(sorted(ended, key=_alike), key=_alike):
+        moved |= _move(session, list(group))
+    rows = [_attempt(one, worker, moved[one.claim.id]) for one in ended if one.claim.id in moved]
     if rows:
         session.execute(insert(Attempt.__table__), rows)  # type: ignore[arg-type]
 
@@ -135,14 +146,25 @@ def tell(session: Session, news: Sequence[tuple[Claim, News]]) -> None:
             session.execute(insert(Entry.__table__), [{**about, **vars(line)} for line in said.lines])  # type: ignore[arg-type]
 
 
-def renew(session: Session, one: Claim, lease_seconds: float) -> bool:
-    """The heartbeat of a running task; False when the attempt was taken away."""
-    renewed = session.execute(
+def renew(session: Session, worker: str, pid: int, lease_seconds: float) -> dict[int, State]:
+    """The heartbeat of a process: of all that it has claimed. Answers the state of each of these tasks."""
+    rows = session.execute(
         update(_tasks)
-        .where(_tasks.c.id == one.id, _tasks.c.claim_token == one.token)
+        .where(_of(worker, pid))
         .values(lease_until=clock(lease_seconds))
+        .returning(_tasks.c.id, _tasks.c.state)
     )
-    return bool(renewed.rowcount)  # type: ignore[attr-defined]
+    return {id_: State(state) for id_, state in rows}
+
+
+def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) -> Claim | None:
+    """The claim of a task that this process runs; None if it was taken away."""
+    row = session.execute(
+        select(*_CLAIMED, _tasks.c.business_id, _tasks.c.claim_token).where(
+            _of(worker, pid), _tasks.c.id == task_id, _tasks.c.attempts == attempt
+        )
+    ).one_or_none()
+    return _as_claim(row, row.business_id, "", None, row.claim_token) if row else None
 
 
 def _ready(session: Session, business_id: int, name: str) -> ColumnElement[bool]:
@@ -183,6 +205,7 @@ def _as_claim(row: Row[Any], business_id: int, business: str, user: str | None, 
         max_attempts=row.max_attempts,
         token=token,
         claimed_at=row.started_at,
+        timeout_seconds=row.timeout_seconds,
     )
 
 
@@ -192,33 +215,49 @@ def _names(session: Session, business_id: int, user_ids: set[int | None]) -> tup
     return str(slug), {row.id: row.email for row in users}
 
 
-def _alike(one: Ended) -> tuple[str, str, float]:
-    return one.claim.token, one.outcome.state, one.outcome.retry_seconds
+def _alike(one: Ended) -> tuple[str, str, str, float]:
+    return one.claim.token, one.outcome.state, one.outcome.kind, one.outcome.retry_seconds
 
 
-def _move(session: Session, token: str, state: State, wait: float, ids: list[int]) -> set[int]:
-    """Give these tasks their next state; answer those whose attempt was still ours."""
-    after = {"ended_at": clock()} if state in FINAL else {"next_try_at": clock(wait), "started_at": null()}
-    moved = set(
-        session.scalars(
-            update(_tasks)
-            .where(_held(token, ids), _tasks.c.state == State.RUNNING)
-            .values(state=state, **_UNCLAIMED, **after)
-            .returning(_tasks.c.id)
-        )
+def _move(session: Session, alike: list[Ended]) -> dict[int, State]:
+    """Give these tasks their next state; answer the new state of those whose attempt was still ours."""
+    outcome, held_ = alike[0].outcome, _held(alike[0].claim.token, [one.claim.id for one in alike])
+    is_lost = outcome.kind == "lost"
+    after: dict[str, Any] = {"state": outcome.state, "claim_alone": is_lost, **_UNCLAIMED}
+    if outcome.state in FINAL:
+        after |= {"ended_at": clock()}
+    elif not is_lost:  # what was lost keeps its place
+        after |= {"next_try_at": clock(outcome.retry_seconds)}
+    if outcome.state is State.PENDING:
+        after |= {"started_at": null()}
+    if outcome.state is State.CANCELED:
+        after |= {"cause": INTERRUPTED}
+    moved = session.scalars(
+        update(_tasks).where(held_, _tasks.c.state == State.RUNNING).values(after).returning(_tasks.c.id)
     )
-    return moved if len(moved) == len(ids) else moved | _cancel(session, token, ids)
+    found = dict.fromkeys(moved, outcome.state)
+    return found if len(found) == len(alike) else found | _cancel(session, held_)
 
 
-def _cancel(session: Session, token: str, ids: list[int]) -> set[int]:
+def _cancel(session: Session, where: ColumnElement[bool], **values: Any) -> dict[int, State]:
     """An interrupt that was accepted wins over whatever the handler did."""
     canceled = session.scalars(
         update(_tasks)
-        .where(_held(token, ids), _tasks.c.state == State.CANCELLING)
-        .values(state=State.CANCELED, ended_at=clock(), **_UNCLAIMED)
+        .where(where, _tasks.c.state == State.CANCELLING)
+        .values(state=State.CANCELED, ended_at=clock(), **_UNCLAIMED, **values)
         .returning(_tasks.c.id)
     )
-    return set(canceled)
+    return dict.fromkeys(canceled, State.CANCELED)
+
+
+def _give_back(session: Session, where: ColumnElement[bool]) -> None:
+    unbegun = {"attempts": _tasks.c.attempts - 1, "started_at": null()}
+    _cancel(session, where, **unbegun)
+    session.execute(
+        update(_tasks)
+        .where(where, _tasks.c.state == State.RUNNING)
+        .values(state=State.PENDING, **unbegun, **_UNCLAIMED)
+    )
 
 
 def _held(token: str, ids: list[int]) -> ColumnElement[bool]:
@@ -226,14 +265,19 @@ def _held(token: str, ids: list[int]) -> ColumnElement[bool]:
     return and_(_tasks.c.id.in_(ids), _tasks.c.claim_token == token)
 
 
-def _attempt(one: Ended, worker: str) -> dict[str, Any]:
+def _of(worker: str, pid: int) -> ColumnElement[bool]:
+    """True of what this process has claimed: found through the index of leases, which is small."""
+    return and_(_tasks.c.lease_until.is_not(None), _tasks.c.worker == worker, _tasks.c.pid == pid)
+
+
+def _attempt(one: Ended, worker: str, state: State) -> dict[str, Any]:
     return {
         "business_id": one.claim.business_id,
         "task_id": one.claim.id,
         "number": one.claim.attempt,
-        "outcome": one.outcome.kind,
+        "outcome": "canceled" if state is State.CANCELED else one.outcome.kind,
         "worker": worker,
-        "pid": os.getpid(),
+        "pid": one.pid,
         "started_at": one.started_at,
         "ended_at": one.ended_at,
         "result": one.outcome.result,

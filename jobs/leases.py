@@ -1,14 +1,18 @@
-"""Leases that ran out: the worker of a task disappeared, so the task goes back, or fails after its last attempt."""
+"""Attempts that were lost: a task whose process disappeared goes back, or fails after its last attempt."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, case, insert, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs import queue
+from jobs import claims, queue
+from jobs.attempts import Claim, Outcome
+from jobs.claims import Ended
 from jobs.models import Attempt, Task
 from jobs.states import FINAL, State
 from tenants.clock import clock
@@ -16,15 +20,46 @@ from tenants.clock import clock
 LOST = "The worker disappeared: its lease ran out."
 
 
+@dataclass(frozen=True)
+class Dead:
+    """A process that died at work: what it had ended, the attempt it ran, and the outcome of that."""
+
+    worker: str
+    pid: int
+    ended: Sequence[Ended]
+    running: tuple[int, int] | None
+    outcome: Callable[[Claim], Outcome]
+
+
+def bury(session: Session, dead: Dead) -> None:
+    """Write what a dead process had ended, end the attempt that it ran, give back what it had not begun."""
+    ended, written = list(dead.ended), {(one.claim.id, one.claim.attempt) for one in dead.ended}
+    if dead.running and dead.running not in written:
+        claim = claims.held(session, dead.worker, dead.pid, *dead.running)
+        now = session.scalar(select(clock()))
+        if claim and now:
+            ended.append(Ended(claim, dead.outcome(claim), claim.claimed_at, now, None, dead.pid))
+    claims.record(session, ended, dead.worker)
+    claims.give_back_of(session, dead.worker, dead.pid)
+
+
 def reap(session: Session) -> int:
     """Take away every attempt whose lease ran out, and write it down as lost; answer how many.
 
-    One compare-and-set: selecting first and updating later would overwrite what finished in between.
+    One compare-and-set: selecting first and updating later would overwrite what finished in between. What a worker
+    writes at this moment is passed over, so that the two never wait for each other.
     """
     held = (State.RUNNING, State.CANCELLING)
+    over = (
+        select(Task.id)
+        .where(Task.lease_until.is_not(None), Task.lease_until < clock(), Task.state.in_(held))
+        .with_for_update(skip_locked=True)
+        .cte("over")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
     lost = session.execute(
         update(Task)
-        .where(Task.lease_until.is_not(None), Task.lease_until < clock(), Task.state.in_(held))
+        .where(Task.id.in_(select(over.c.id)))
         .values(
             state=case(
                 (Task.state == State.CANCELLING, State.CANCELED),
@@ -33,6 +68,7 @@ def reap(session: Session) -> int:
             ),
             claim_token=null(),
             lease_until=null(),
+            claim_alone=True,
         )
         .returning(
             Task.id, Task.business_id, Task.queue, Task.state, Task.attempts, Task.worker, Task.pid, Task.started_at
@@ -45,6 +81,8 @@ def reap(session: Session) -> int:
     session.execute(insert(Attempt), [_attempt(row, now) for row in lost])
     final = [row.id for row in lost if row.state in FINAL]
     session.execute(update(Task).where(Task.id.in_(final)).values(ended_at=clock()))
+    back = [row.id for row in lost if row.state == State.PENDING]
+    session.execute(update(Task).where(Task.id.in_(back)).values(started_at=null()))
     for row in lost:
         if row.state == State.PENDING:
             queue.wake(session, row.business_id, row.queue)

@@ -16,6 +16,7 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
+from rq.command import send_command
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy.orm import Session
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 Unreachable = RedisError  # what a call of Redis here may raise
 RUN = "jobs.turns.run"
+LOOK = "look"  # our own command on the channel that RQ's workers listen to
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
 _GIVE_UP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
@@ -47,14 +49,20 @@ class Turn(Job):
     """The only kind of job: a call of `jobs.turns.run` with a business's id, a queue's name and a ticket."""
 
     @property
+    def about(self) -> tuple[int, str, str]:
+        """Its business, queue and ticket; ForeignJob if it is anything but a turn."""
+        match self.func_name, self.instance, tuple(self.args), dict(self.kwargs):
+            case "jobs.turns.run", None, (int() as business_id, str() as name, str() as ticket), {}:
+                return business_id, name, ticket
+        raise ForeignJob(f"job {self.id} is not a turn")
+
+    @property
     def func(self) -> Callable[..., Any]:
         """`turns.run`, whatever the job says."""
-        match self.func_name, self.instance, tuple(self.args), dict(self.kwargs):
-            case "jobs.turns.run", None, (int(), str(), str()), {}:
-                from jobs import turns
+        from jobs import turns
 
-                return turns.run
-        raise ForeignJob(f"job {self.id} is not a turn")
+        _ = self.about  # refuses what is not a turn
+        return turns.run
 
     def execute_success_callback(self, *_: Any, **__: Any) -> None:
         """A turn has no callbacks, whatever the job says."""
@@ -80,7 +88,7 @@ def connection() -> Redis:
 
 def wake(session: Session, business_id: int, name: str) -> None:
     """After the session's commit, make sure that a turn of this business is queued. Never fails the caller."""
-    on_commit(session, ("wake", business_id, name), lambda: _waker.post(business_id, name))
+    on_commit(session, ("wake", business_id, name), lambda: _waker.post(wake_now, business_id, name))
 
 
 def wake_now(business_id: int, name: str) -> bool:
@@ -124,6 +132,15 @@ def quietly(act: Callable[..., object], *args: object) -> None:
         log.warning("Redis does not answer", error=str(error))
 
 
+def knock(session: Session, worker: str) -> None:
+    """After the session's commit, ask a worker to look at the row of its running task now. Else it does so in time."""
+    on_commit(session, ("knock", worker), lambda: _waker.post(_knock_now, worker))
+
+
+def _knock_now(worker: str) -> None:
+    send_command(connection(), worker, LOOK)  # which task it is about stays in SQL
+
+
 def turns_queued(name: str) -> int:
     """How many turns wait in a queue."""
     return int(connection().llen(Queue.redis_queue_namespace_prefix + name))
@@ -146,14 +163,14 @@ class _Waker:
     """A thread that sends wakes, each once however often it was asked for, so that no request waits for Redis."""
 
     def __init__(self) -> None:
-        self._asked: dict[tuple[int, str], None] = {}
+        self._asked: dict[tuple[Callable[..., object], tuple[object, ...]], None] = {}
         self._changed = threading.Condition()
         self._sending = False
         self._thread: threading.Thread | None = None
 
-    def post(self, business_id: int, name: str) -> None:
+    def post(self, send: Callable[..., object], *about: object) -> None:
         with self._changed:
-            self._asked[business_id, name] = None
+            self._asked[send, about] = None
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_for_ever, name="waker", daemon=True)
                 self._thread.start()
@@ -170,8 +187,8 @@ class _Waker:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: bool(self._asked))
                 asked, self._asked, self._sending = self._asked, {}, True
-            for business_id, name in asked:
-                quietly(wake_now, business_id, name)
+            for send, about in asked:
+                quietly(send, *about)
 
 
 def _new_waker() -> None:

@@ -35,6 +35,7 @@ class TaskType:
     max_attempts: int = 10
     retry_seconds: float = 30.0
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError)
+    timeout: float | None = None
 
 
 def task_type(
@@ -45,6 +46,7 @@ def task_type(
     max_attempts: int = 10,
     retry_seconds: float = 30.0,
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError),
+    timeout: float | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Register the function below as the handler of a task type.
 
@@ -58,7 +60,7 @@ def task_type(
         standing = _registry.get(name)
         if standing and standing.handler.__module__ != handler.__module__:
             raise ValueError(f"task type {name!r} is registered by {standing.handler.__module__} already")
-        _registry[name] = TaskType(name, title, queue, handler, max_attempts, retry_seconds, retry_on)
+        _registry[name] = TaskType(name, title, queue, handler, max_attempts, retry_seconds, retry_on, timeout)
         return handler
 
     return register

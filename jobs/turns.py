@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from jobs import attempts, claims, judge, queue
+from jobs import attempts, claims, judge, queue, task_types
 from jobs.attempts import Call, Claim
+from jobs.board import Board
 from jobs.claims import Ended
-from jobs.context import News, TaskContext
-from tenants.database import transaction
+from jobs.context import TaskContext
+from jobs.states import State
+from tenants.database import disconnect, transaction
 
 log = structlog.get_logger()
 
@@ -34,15 +38,23 @@ class Settings:
     slice_seconds: float = 1.0
     lease_seconds: float = 10.0
     heartbeat_seconds: float = 3.0
+    grace_seconds: float = 10.0
+    stop_seconds: float = 25.0
 
 
 settings = Settings()
+_is_stopping = threading.Event()
 
 
-def run(business_id: int, name: str, ticket: str) -> None:
-    """Work for one business for about a second."""
+def stop_soon() -> None:
+    """Let this process's turn end with the task at hand; what it has not begun goes back."""
+    _is_stopping.set()
+
+
+def run(business_id: int, name: str, ticket: str, board: Board | None = None) -> None:
+    """Work for one business for about a second. `board` is how a worker's parent sees what this process does."""
     queue.quietly(queue.begin_turn, business_id, name, ticket)
-    turn = _Turn(business_id, name)
+    turn = _Turn(business_id, name, board)
     beside = threading.Thread(target=turn.keep, name="keeper", daemon=True)
     if turn.exchange():
         if turn.more_ready:
@@ -58,11 +70,31 @@ def run(business_id: int, name: str, ticket: str) -> None:
     queue.flush()  # what handlers submitted
 
 
+def warm() -> None:
+    """Compile the statements of a turn now, so that no forked horse has to. Nothing is written."""
+    now = datetime.now(UTC)
+    nobody = Claim(0, 0, "", None, "", {}, 1, 1, "", now)
+    ends = [
+        Ended(nobody, attempts.Outcome(state, state), now, now, None, 0) for state in (State.COMPLETED, State.PENDING)
+    ]
+    try:
+        with transaction(claims=True) as session:
+            judge.let_claims_pass(session, 0)
+            claims.record(session, ends, settings.worker)
+            claims.give_back(session, [nobody])
+            claims.claim(session, 0, "", limit=1, worker="", lease_seconds=1.0)
+            claims.any_ready(session, 0, "")
+            claims.still_good(session, 0, [nobody])
+    except SQLAlchemyError as error:
+        log.warning("the database does not answer", error=str(error))
+    disconnect()
+
+
 class _Turn:
     """What a turn has in hand. The handler runs in one thread; `keep` looks after the rest in another."""
 
-    def __init__(self, business_id: int, name: str) -> None:
-        self.business_id, self.name = business_id, name
+    def __init__(self, business_id: int, name: str, board: Board | None = None) -> None:
+        self.business_id, self.name, self._board = business_id, name, board or Board()
         self.more_ready = False
         self.claimed = 0
         self.over = threading.Event()
@@ -74,7 +106,7 @@ class _Turn:
         self._held: list[Claim] = []  # claimed, but paused before they began
         self._sent_at = self._checked_at = 0.0  # monotonic: before the claim was sent; when it was last known good
         self._usual_seconds: float | None = None  # what a task takes, as seen so far
-        self._beaten_at = self._told_at = 0.0
+        self._told_at = 0.0
 
     def exchange(self) -> bool:
         """Record what ended, give back what was held and claim the next batch, in one transaction.
@@ -90,10 +122,16 @@ class _Turn:
                     raise
                 log.warning("the database does not answer", error=str(error))
                 time.sleep(_AGAIN_SECONDS)
+            except (DBAPIError, ValueError) as error:
+                if not self._ended:
+                    raise
+                log.warning("the database refused how a task ended", error=str(error))
+                self._record_one_by_one()
 
     def _exchange(self) -> bool:
         with self._lock:
             first = self._usual_seconds is None
+            self._held, self._unbegun = [*self._held, *self._unbegun], deque()
             room, self._sent_at = self._room(), time.monotonic()
             with transaction(claims=True) as session:
                 judge.let_claims_pass(session, self.business_id)
@@ -111,9 +149,33 @@ class _Turn:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
                 # No pause can commit before this transaction ends, so the claim's time counts from its last line.
                 self._checked_at = time.monotonic()
-            self._ended, self._held, self._unbegun = [], [], deque(found or ())
+            self._written(found or ())
             self.claimed += len(self._unbegun)
             return bool(found)
+
+    def _record_one_by_one(self) -> None:
+        """Find the end that the database refuses; write that its task failed, instead."""
+        with self._lock:
+            for one in self._ended:
+                try:
+                    self._record(one)
+                except (OperationalError, InterfaceError):
+                    raise
+                except (SQLAlchemyError, ValueError) as error:
+                    reason = f"How it ended could not be stored: {type(error).__name__}."
+                    refused = attempts.Outcome(State.FAILED, "failed", error=reason)
+                    self._record(replace(one, outcome=refused, news=None))
+            self._ended = []
+            self._board.forget_ended()
+
+    def _record(self, one: Ended) -> None:
+        with transaction(claims=True) as session:
+            claims.record(session, [one], settings.worker)
+
+    def _written(self, found: Sequence[Claim]) -> None:
+        """What was in hand is in the database; this is claimed now."""
+        self._ended, self._held, self._unbegun = [], [], deque(found)
+        self._board.forget_ended()
 
     def work(self) -> None:
         """Batch after batch, until the slice is over or nothing is ready."""
@@ -126,7 +188,7 @@ class _Turn:
     def next(self) -> tuple[Claim, TaskContext, Call] | None:
         """The next task to begin; None when the claims are used up, given back by `keep`, or cannot be trusted."""
         with self._lock:
-            while self._unbegun:
+            while self._unbegun and self._goes_on():
                 claim = self._unbegun[0]
                 call = attempts.prepare(claim)
                 if self._is_stale():
@@ -135,56 +197,52 @@ class _Turn:
                     self._unbegun.popleft()
                     context = TaskContext(claim.id, claim.attempt, claim.business, claim.user)
                     self._running = claim, context
-                    self._beaten_at = self._told_at = self._sent_at
+                    self._told_at = self._sent_at
                     return claim, context, call
             return None
 
     def perform(self, claim: Claim, context: TaskContext, call: Call) -> None:
         """Run one handler and keep its outcome in hand."""
         began = time.monotonic()
+        timeout = claim.timeout_seconds or task_types.get(claim.task_type).timeout
+        self._board.begin(claim.id, claim.attempt, self._sent_at, began + timeout if timeout else 0.0)
         outcome = attempts.perform(claim, context, call)
         with self._lock:
             ended, self._running = time.monotonic(), None
             # The database's clock, carried on by ours for the short way from the claim.
             started_at, ended_at = (claim.claimed_at + timedelta(seconds=at - self._sent_at) for at in (began, ended))
-            self._ended.append(Ended(claim, outcome, started_at, ended_at, context.news()))
+            end = Ended(claim, outcome, started_at, ended_at, context.news(), os.getpid())
+            self._ended.append(end)
+            has_room = self._board.end(end)
+            if self._board.ordered() or not has_room:
+                self._ends_at = 0.0  # what a stopped handler left running ends with the turn
             took, usual = ended - began, self._usual_seconds
             self._usual_seconds = took if usual is None else 0.8 * usual + 0.2 * took
 
     def keep(self) -> None:
-        """While one handler runs long: renew its lease, write what it says, and let nothing wait behind it."""
+        """While one handler runs long: write what it says, and let nothing wait behind it."""
         while not self.over.wait(_TICK_SECONDS):
             with self._lock:
                 if self._running is None:
                     continue
                 try:
                     self._look_after(*self._running)
-                except Exception as error:  # noqa: BLE001 - without this thread the lease would run out
+                except Exception as error:  # noqa: BLE001 - without this thread nothing would be heard of the task
                     log.warning("not written yet", task=self._running[0].id, error=str(error))
 
     def _look_after(self, claim: Claim, context: TaskContext) -> None:
         now = time.monotonic()
         news = context.news() if now - self._told_at >= _NEWS_SECONDS else None
-        beat = now - self._beaten_at >= settings.heartbeat_seconds
-        if news or beat:
+        if news:
             try:
-                self._write(claim, news, beat=beat)
+                with transaction(claims=True) as session:
+                    claims.tell(session, [(claim, news)])
             except BaseException:
-                if news:
-                    context.unsay(news)
+                context.unsay(news)
                 raise
+            self._told_at = now
         if self._is_stale() and (self._unbegun or self._ended or self._held):
             self._let_go()
-
-    def _write(self, claim: Claim, news: News | None, *, beat: bool) -> None:
-        now = time.monotonic()
-        with transaction(claims=True) as session:
-            if news:
-                claims.tell(session, [(claim, news)])
-            if beat:
-                claims.renew(session, claim, settings.lease_seconds)
-        self._told_at = now if news else self._told_at
-        self._beaten_at = now if beat else self._beaten_at
 
     def _let_go(self) -> None:
         """Write the finished and give back the unbegun, which another worker may take now."""
@@ -193,7 +251,10 @@ class _Turn:
             claims.give_back(session, [*self._unbegun, *self._held])
         if self._unbegun:
             queue.quietly(queue.wake_now, self.business_id, self.name)
-        self._ended, self._held, self._unbegun = [], [], deque()
+        self._written(())
+
+    def _goes_on(self) -> bool:
+        return bool(self._ends_at) and not _is_stopping.is_set()
 
     def _is_stale(self) -> bool:
         return time.monotonic() - self._checked_at >= judge.CLAIM_VALID_SECONDS
@@ -223,7 +284,7 @@ class _Turn:
 
     def _room(self) -> int:
         """How many tasks to claim: one at first, then what takes half of the time that a claim is valid."""
-        if time.monotonic() >= self._ends_at:
+        if time.monotonic() >= self._ends_at or not self._goes_on():
             return 0
         if self._usual_seconds is None:
             return 1

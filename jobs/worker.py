@@ -9,18 +9,27 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import time
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
 
 import structlog
 from redis import Redis, RedisError
 from rq import Queue, Worker
+from rq.command import parse_payload
+from rq.exceptions import DeserializationError, StopRequested
+from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.worker.base import DequeueStrategy
+from rq.worker.base import DequeueStrategy, WorkerStatus
 
 import logs
 from config import BadSetting, Config
 from jobs import payloads, queue, task_types, turns
-from processes import die_with
+from jobs.guard import Guard
+from jobs.horses import Horse
+from processes import adopt_orphans, end_children
 from tenants.database import connect
 
 log = structlog.get_logger()
@@ -29,7 +38,7 @@ _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own
 
 
 class TurnWorker(Worker):
-    """RQ's worker, of JSON turns only, whose forked horse dies with its parent."""
+    """RQ's worker, of JSON turns only. RQ pops; our own horse, forked in advance, takes the turn under our guard."""
 
     max_connection_wait_time = 1.0  # else, after a long outage, it looks for Redis once a minute only
 
@@ -43,16 +52,87 @@ class TurnWorker(Worker):
             worker_ttl=_WORKER_TTL_SECONDS,
             log_job_description=False,
         )
+        self.stops = 0
+        self._knocked = threading.Event()
 
-    @property
-    def was_told_to_stop(self) -> bool:
-        """Whether SIGTERM or SIGINT ended its work."""
-        return self._shutdown_requested_date is not None
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        """Take turns until told to stop, or until Redis is away at a moment at which RQ gives up."""
+        self._spare = Horse()
+        try:
+            return super().work(*args, **kwargs)
+        finally:
+            self._spare.close()
 
-    def setup_work_horse_signals(self) -> None:
-        """The horse begins."""
-        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        die_with(self.pid or 0)
+    def execute_job(self, job: Job, from_queue: Queue) -> None:
+        """Take one turn. What is not a turn is refused: whoever reaches Redis must not run code."""
+        with self.connection.pipeline() as pipeline:
+            pipeline.delete(job.key)
+            pipeline.lrem(from_queue.intermediate_queue_key, 1, job.id)
+            pipeline.execute()
+        try:
+            self._take(*job.about)  # type: ignore[attr-defined]
+        except (queue.ForeignJob, DeserializationError) as error:
+            log.warning("a foreign job is refused", job=job.id, error=str(error))
+
+    def _take(self, business_id: int, name: str, ticket: str) -> None:
+        self._state = WorkerStatus.BUSY  # so that SIGTERM waits; the spare begins before Redis is told
+        horse = self._saddled(business_id, name, ticket)
+        try:
+            self._horse_pid = horse.pid
+            self._spare = Horse()
+            self.set_state(WorkerStatus.BUSY)
+            guard = Guard(horse, self.name, knocks=self._was_knocked, stops=lambda: self.stops, beat=self._beat)
+            if guard.watch():
+                queue.quietly(queue.begin_turn, business_id, name, ticket)
+                queue.quietly(queue.wake_now, business_id, name)
+        finally:
+            self._horse_pid = 0
+            horse.close()
+            end_children(keep={self._spare.pid})
+            self._state = WorkerStatus.IDLE
+
+    def _saddled(self, business_id: int, name: str, ticket: str) -> Horse:
+        """The spare, at work; a new one if somebody killed it while it waited."""
+        horse = self._spare
+        try:
+            horse.start(business_id, name, ticket)
+        except BrokenPipeError:
+            horse.close()
+            horse = Horse()
+            horse.start(business_id, name, ticket)
+        return horse
+
+    def handle_payload(self, message: dict[str, Any]) -> None:
+        """A command from Redis: RQ's own, or ours to look at the running task's row."""
+        if parse_payload(message).get("command") == queue.LOOK:
+            self._knocked.set()
+        else:
+            super().handle_payload(message)  # type: ignore[no-untyped-call]
+
+    def request_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: the guard ends the turn; a second one ends its task at once. RQ's own would kill it."""
+        self.stops += 1
+        self._shutdown_requested_date = datetime.now(UTC)
+        self._stop_requested = True
+        if self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Tell Redis that we live, a second apart at least; register again if it has forgotten us."""
+        if self.last_heartbeat and datetime.now(UTC) - self.last_heartbeat < timedelta(seconds=1):
+            return
+        if not self.connection.exists(self.key):
+            self.register_birth()  # type: ignore[no-untyped-call]
+        super().heartbeat(timeout, pipeline)
+
+    def _beat(self) -> None:
+        """The same while the horse works: Redis may be away then."""
+        queue.quietly(self.heartbeat)
+
+    def _was_knocked(self) -> bool:
+        knocked = self._knocked.is_set()
+        self._knocked.clear()
+        return knocked
 
 
 def main() -> int:
@@ -70,6 +150,8 @@ def main() -> int:
         return 1
     connect(config.database_url)
     payloads.warm(task_types.all_types())
+    turns.warm()
+    adopt_orphans()
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3
     while not _work(config, wanted or task_types.queues()):
@@ -85,14 +167,21 @@ def _work(config: Config, names: list[str]) -> bool:
     except RedisError as error:
         log.warning("Redis does not answer", error=str(error))
         return False
-    turns.settings = turns.Settings(worker.name, config.slice_seconds, config.lease_seconds, config.heartbeat_seconds)
+    turns.settings = turns.Settings(
+        worker=worker.name,
+        slice_seconds=config.slice_seconds,
+        lease_seconds=config.lease_seconds,
+        heartbeat_seconds=config.heartbeat_seconds,
+        grace_seconds=config.grace_seconds,
+        stop_seconds=config.stop_seconds,
+    )
     try:
         worker.work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
     except RedisError as error:
         log.warning("Redis does not answer", error=str(error))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # the handlers were that worker's
-    return worker.was_told_to_stop
+    return worker.stops > 0
 
 
 if __name__ == "__main__":

@@ -130,6 +130,13 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
 
+def disconnect() -> None:
+    """Close this process's connections; the next transaction makes a new one."""
+    engine = Sessions.kw.get("bind")
+    if engine is not None:
+        engine.dispose()
+
+
 def _leave_connections_to_the_parent() -> None:
     engine = Sessions.kw.get("bind")
     if engine is not None:

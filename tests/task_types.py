@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from typing import Any
 
-from jobs import Retry, TaskContext, task_type
+from sqlalchemy import update
+
+from jobs import Interrupted, Retry, TaskContext, task_type
+from jobs.models import Task
+from tenants.database import transaction
 
 
 def witness(line: str) -> None:
@@ -102,3 +109,42 @@ def poison(task: TaskContext, *, how: str) -> Any:
         "cancelled": asyncio.CancelledError(),
         "keyboard": KeyboardInterrupt(),
     }[how]
+
+
+@task_type("test.clean", title="Run until interrupted, then clean up")
+def clean(task: TaskContext) -> None:
+    witness(f"{task.business} {task.id} began {os.getpid()}")
+    try:
+        time.sleep(30)
+    finally:
+        witness(f"{task.business} {task.id} cleaned {os.getpid()}")
+
+
+@task_type("test.deaf", title="Hear nothing")
+def deaf(task: TaskContext, *, how: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    witness(f"{task.business} {task.id} began {os.getpid()}")
+    witness(f"{task.business} {task.id} child {child.pid}")
+    ends_at = time.monotonic() + 30
+    if how == "hold":
+        sum(range(10**10))  # minutes of C code that keeps the interpreter to itself
+    while time.monotonic() < ends_at:
+        with contextlib.suppress(BaseException):
+            time.sleep(1)
+
+
+@task_type("test.interrupt_me", title="Be interrupted at the last moment")
+def interrupt_me(task: TaskContext) -> str:
+    with transaction() as session:
+        session.execute(update(Task).where(Task.id == task.id).values(state="cancelling"))
+    return "too late"
+
+
+@task_type("test.give_up", title="Give up")
+def give_up(task: TaskContext) -> None:
+    raise Interrupted("nothing to do")
+
+
+@task_type("test.slow", title="Be too slow", timeout=0.3, max_attempts=2, retry_seconds=0)
+def slow(task: TaskContext) -> None:
+    time.sleep(30)

@@ -1,0 +1,97 @@
+"""What a horse is doing, in memory that it shares with its parent and that outlives it.
+
+The horse writes which task runs and what ended but is not in SQL yet; the parent writes which task is to stop. So a
+horse that dies costs only its running task an attempt, and nothing that ended runs again.
+"""
+
+from __future__ import annotations
+
+import enum
+import io
+import mmap
+import pickle
+import struct
+from dataclasses import dataclass
+
+from jobs.claims import Ended
+
+_ROOM = 1024 * 1024
+_RUNNING = struct.Struct("<QqqddQ")  # seq, task, attempt, leased at, deadline, seq again: torn reads show
+_ORDER = struct.Struct("<qqB")  # task, attempt, why
+_USED = struct.Struct("<Q")
+_ORDER_AT = _RUNNING.size
+_USED_AT = _ORDER_AT + _ORDER.size
+_ENDED_AT = _USED_AT + _USED.size
+_SPARE = 160 * 1024  # the largest outcome: a result of 64 KiB, an error and a traceback, with their escapes
+
+
+class Why(enum.IntEnum):
+    """Why a handler is to stop."""
+
+    INTERRUPTED = 1
+    TIMED_OUT = 2
+    LOST = 3
+
+
+@dataclass(frozen=True)
+class Running:
+    """The task that a horse runs. Times are of the machine's monotonic clock; a deadline of 0 is none."""
+
+    task_id: int
+    attempt: int
+    leased_at: float
+    deadline: float
+
+
+class Board:
+    """One horse's memory. Only the horse writes what runs and what ended, only the parent writes orders."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _ROOM)
+        self._sequence = 0
+
+    def begin(self, task_id: int, attempt: int, leased_at: float, deadline: float) -> None:
+        """A handler is about to be called."""
+        self._sequence += 1
+        _RUNNING.pack_into(self._memory, 0, self._sequence, task_id, attempt, leased_at, deadline, self._sequence)
+
+    def end(self, ended: Ended) -> bool:
+        """The running task ended so; False when there is no room for another end like this one."""
+        packed = pickle.dumps(ended, pickle.HIGHEST_PROTOCOL)
+        (used,) = _USED.unpack_from(self._memory, _USED_AT)
+        fits = _ENDED_AT + used + len(packed) <= _ROOM
+        if fits:
+            self._memory[_ENDED_AT + used : _ENDED_AT + used + len(packed)] = packed
+            _USED.pack_into(self._memory, _USED_AT, used + len(packed))  # now it counts
+        self.begin(0, 0, 0.0, 0.0)
+        return bool(fits and _ENDED_AT + used + len(packed) + _SPARE <= _ROOM)
+
+    def forget_ended(self) -> None:
+        """What ended is in SQL."""
+        _USED.pack_into(self._memory, _USED_AT, 0)
+
+    def running(self) -> Running | None:
+        """The task that runs; None between two of them, or when it changes just now."""
+        first, task_id, attempt, leased_at, deadline, last = _RUNNING.unpack_from(self._memory, 0)
+        return Running(task_id, attempt, leased_at, deadline) if first == last and task_id else None
+
+    def ended(self) -> list[Ended]:
+        """What ended and may not be in SQL yet. Only for the parent, and when the horse is dead."""
+        (used,) = _USED.unpack_from(self._memory, _USED_AT)
+        packed, found = io.BytesIO(self._memory[_ENDED_AT : _ENDED_AT + used]), []
+        while packed.tell() < used:
+            found.append(pickle.load(packed))  # noqa: S301 - written by our own child, which has our rights anyway
+        return found
+
+    def order(self, running: Running, why: Why) -> None:
+        """Tell the horse to stop this attempt."""
+        _ORDER.pack_into(self._memory, _ORDER_AT, running.task_id, running.attempt, why)
+
+    def ordered(self) -> tuple[int, int, Why] | None:
+        """The task and attempt that is to stop, and why."""
+        task_id, attempt, why = _ORDER.unpack_from(self._memory, _ORDER_AT)
+        return (task_id, attempt, Why(why)) if task_id else None
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()

@@ -1,0 +1,106 @@
+"""A worker's horse: the forked process that works for one business for one turn, and for no other ever."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+from types import FrameType
+from typing import NoReturn
+
+import structlog
+
+from jobs import attempts, queue, turns
+from jobs.attempts import Interrupted, TimedOut
+from jobs.board import Board, Why
+from processes import adopt_orphans, die_with
+from tenants.database import transaction
+
+log = structlog.get_logger()
+
+STOP = signal.SIGUSR1  # "look at your board: the handler at work is to stop"
+_MAX_TURN_BYTES = 4096  # what a pipe takes as one piece
+
+
+class Horse:
+    """A process that is forked before its turn is there, so that it has imported and connected already."""
+
+    def __init__(self) -> None:
+        self.board = Board()
+        self.status: int | None = None
+        parent, turn = os.getpid(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _live(parent, turn, self.board)
+        os.close(turn[0])
+        self._turn = turn[1]
+        self._ended = os.pidfd_open(self.pid)
+
+    def start(self, business_id: int, name: str, ticket: str) -> None:
+        """Let it take this turn. BrokenPipeError when it is dead already."""
+        os.write(self._turn, json.dumps([business_id, name, ticket]).encode())
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether it has ended; waits so long for it. Then `status` is its exit status, minus a signal's number."""
+        if self.status is None and select.select([self._ended], [], [], seconds)[0]:
+            _, status = os.waitpid(self.pid, 0)
+            self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send it a signal, if it lives."""
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._ended, what)
+
+    def close(self) -> None:
+        """End it, if it lives, and give back what it holds here."""
+        os.close(self._turn)  # one that waits for its turn ends by itself
+        if not self.has_ended(1.0):
+            self.signal(signal.SIGKILL)
+            self.has_ended(5.0)
+        os.close(self._ended)
+        self.board.close()
+
+
+def _live(parent: int, turn: tuple[int, int], board: Board) -> NoReturn:
+    """A horse's whole life. It leaves by `_exit`, since nothing of its parent's is its to clean up."""
+    status = 1
+    try:
+        os.close(turn[1])
+        os.setpgrp()
+        die_with(parent)
+        adopt_orphans()
+        _listen(board)
+        _connect()
+        if asked := os.read(turn[0], _MAX_TURN_BYTES):
+            business_id, name, ticket = json.loads(asked)
+            turns.run(business_id, name, ticket, board)
+        status = 0
+    except Exception:
+        log.exception("a turn failed")
+    finally:
+        os._exit(status)
+
+
+def _listen(board: Board) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: turns.stop_soon())
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if ordered := board.ordered():
+            task_id, attempt, why = ordered
+            error = (
+                TimedOut("It ran longer than its timeout.") if why is Why.TIMED_OUT else Interrupted(why.name.lower())
+            )
+            attempts.stop(task_id, attempt, error)
+
+    signal.signal(STOP, stop)
+
+
+def _connect() -> None:
+    """Have the connections that the turn needs. Without them it makes them itself, later."""
+    with contextlib.suppress(Exception), transaction(read_only=True):
+        queue.quietly(queue.connection().ping)

@@ -1,0 +1,172 @@
+"""Interrupts and timeouts: asked first, by force later, children included."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from jobs import interrupts, submit
+from jobs.models import Attempt, Entry, Task
+from jobs.states import FINAL
+from tenants import audit
+from tenants.clock import clock
+from tenants.errors import NotAllowed, NotFound
+from tests import look
+from tests.factories import Cast
+from tests.waiting import until
+
+Start = Callable[..., subprocess.Popen[bytes]]
+Notes = Callable[[], list[list[str]]]
+Work = Callable[..., None]
+
+
+def state(id_: int) -> str | None:
+    return look.scalar(select(Task.state).where(Task.id == id_))
+
+
+def attempts(id_: int) -> list[Attempt]:
+    return look.scalars(select(Attempt).where(Attempt.task_id == id_).order_by(Attempt.number))
+
+
+def interrupt(db: Session, by: object, id_: int) -> str:
+    answer = interrupts.interrupt(db, by, id_)  # type: ignore[arg-type]
+    db.commit()
+    return answer
+
+
+def said(notes: Notes, id_: int) -> list[str]:
+    """What the handler wrote of a task, without times and processes."""
+    return [note[3] for note in notes() if note[2] == str(id_)]
+
+
+def alive(pid: str) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("waiting", ["pending", "paused"])
+def test_a_waiting_task_is_canceled_at_once_and_never_begins(
+    db: Session, cast: Cast, work: Work, notes: Notes, waiting: str
+) -> None:
+    id_ = submit("test.note", business="acme", user="ben@example.com")
+    db.execute(update(Task).where(Task.id == id_).values(state=waiting))
+    db.commit()
+    assert interrupt(db, cast.ada, id_) == "canceled"
+    work()
+    task = look.task(id_)
+    assert (task.state, task.cause, task.ended_by, task.attempts) == ("canceled", "interrupted", cast.ada.user.id, 0)
+    assert task.ended_at is not None
+    assert notes() == []
+    assert [one.act for one in audit.search(db, cast.ada)][:1] == ["interrupt"]
+
+
+def test_a_running_task_is_interrupted_cleans_up_and_is_canceled(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    start("worker", "default", HEARTBEAT_SECONDS="60", LEASE_SECONDS="120")  # so that only the knock can be in time
+    id_ = submit("test.clean", business="acme", user="ben@example.com")
+    follows = submit("test.note", business="acme")
+    until(lambda: said(notes, id_))
+    assert interrupt(db, cast.ben, id_) == "cancelling"
+    assert interrupt(db, cast.ben, id_) == "cancelling", "twice changes nothing"
+    until(lambda: state(id_) == "canceled", seconds=3)
+    assert said(notes, id_) == ["began", "cleaned"]
+    (attempt,) = attempts(id_)
+    assert (attempt.outcome, attempt.number) == ("canceled", 1)
+    assert (
+        look.scalar(select(Entry.text).where(Entry.task_id == id_, Entry.kind == "event"))
+        == f"Interrupted by {cast.ben.user.name}"
+    )
+    until(lambda: state(follows) == "completed")
+
+
+def test_without_redis_the_heartbeat_brings_the_interrupt(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    start("worker", "default", HEARTBEAT_SECONDS="0.3")
+    id_ = submit("test.clean", business="acme")
+    until(lambda: said(notes, id_))
+    db.execute(update(Task).where(Task.id == id_).values(state="cancelling"))  # as if the knock were lost
+    db.commit()
+    until(lambda: state(id_) == "canceled", seconds=3)
+    assert said(notes, id_) == ["began", "cleaned"]
+
+
+@pytest.mark.parametrize("how", ["swallow", "hold"])
+def test_a_deaf_handler_is_killed_with_all_that_it_started(
+    db: Session, cast: Cast, start: Start, notes: Notes, how: str
+) -> None:
+    """It swallows whatever is raised in it, or holds the interpreter; its child is in a session of its own."""
+    start("worker", "default", GRACE_SECONDS="0.5", HEARTBEAT_SECONDS="0.3")
+    id_ = submit("test.deaf", business="acme", payload={"how": how})
+    pids = until(lambda: [note[4] for note in notes() if note[2] == str(id_)])
+    child = until(lambda: [note[4] for note in notes() if note[3] == "child"])[0]
+    interrupt(db, cast.ada, id_)
+    until(lambda: state(id_) == "canceled", seconds=6)
+    until(lambda: not alive(pids[0]) and not alive(child), seconds=3)
+    assert [one.outcome for one in attempts(id_)] == ["canceled"]
+    follows = submit("test.note", business="acme")
+    until(lambda: state(follows) == "completed")
+
+
+def test_an_interrupt_wins_over_a_later_result(db: Session, cast: Cast, work: Work) -> None:
+    id_ = submit("test.interrupt_me", business="acme")
+    work()
+    (attempt,) = attempts(id_)
+    assert (state(id_), attempt.outcome) == ("canceled", "canceled")
+
+
+def test_a_handler_that_raises_interrupted_itself_is_canceled(db: Session, cast: Cast, work: Work) -> None:
+    id_ = submit("test.give_up", business="acme")
+    work()
+    assert (state(id_), look.task(id_).cause) == ("canceled", "interrupted")
+    assert [one.outcome for one in attempts(id_)] == ["canceled"]
+
+
+@pytest.mark.parametrize("final", sorted(FINAL))
+def test_what_is_over_stays_as_it_is(db: Session, cast: Cast, final: str) -> None:
+    id_ = submit("test.note", business="acme")
+    db.execute(update(Task).where(Task.id == id_).values(state=final, ended_at=clock()))
+    db.commit()
+    with pytest.raises(interrupts.AlreadyOver):
+        interrupts.interrupt(db, cast.ada, id_)
+    db.rollback()
+    assert state(id_) == final
+
+
+def test_people_interrupt_only_what_is_theirs(db: Session, cast: Cast) -> None:
+    bens = submit("test.note", business="acme", user="ben@example.com")
+    for outsider in (cast.cleo, cast.zoe):
+        with pytest.raises(NotFound):
+            interrupts.interrupt(db, outsider, bens)
+    db.rollback()
+    assert state(bens) == "pending"
+    assert NotAllowed is not NotFound
+
+
+def test_a_timeout_fails_the_attempt_as_a_timeout_error_would(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    start("worker", "default")
+    retried = submit("test.slow", business="acme")  # one retry, and the default retry_on has TimeoutError
+    own = submit("test.clean", business="acme", priority=-1)
+    db.execute(update(Task).where(Task.id == own).values(timeout_seconds=0.3, max_attempts=1))
+    db.commit()
+    until(lambda: state(retried) == "failed")
+    assert [one.outcome for one in attempts(retried)] == ["retry", "failed"]
+    assert "longer than its timeout" in str(attempts(retried)[0].error)
+    until(lambda: state(own) == "failed")
+    assert said(notes, own) == ["began", "cleaned"]
+
+
+def test_a_deaf_handler_that_runs_too_long_is_killed(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    start("worker", "default", GRACE_SECONDS="0.3")
+    id_ = submit("test.deaf", business="acme", payload={"how": "hold"})
+    db.execute(update(Task).where(Task.id == id_).values(timeout_seconds=0.3, max_attempts=1))
+    db.commit()
+    until(lambda: state(id_) == "failed", seconds=5)
+    (attempt,) = attempts(id_)
+    assert (attempt.outcome, "was killed" in str(attempt.error)) == ("failed", True)
