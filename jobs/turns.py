@@ -156,21 +156,24 @@ class _Turn:
     def _record_one_by_one(self) -> None:
         """Find the end that the database refuses; write that its task failed, instead."""
         with self._lock:
-            for one in self._ended:
-                try:
-                    self._record(one)
-                except (OperationalError, InterfaceError):
-                    raise
-                except (SQLAlchemyError, ValueError) as error:
-                    reason = f"How it ended could not be stored: {type(error).__name__}."
-                    refused = attempts.Outcome(State.FAILED, "failed", error=reason)
-                    self._record(replace(one, outcome=refused, news=None))
-            self._ended = []
+            while self._ended:
+                one = self._ended[0]
+                reason = "How it ended could not be stored."
+                refused = replace(one, outcome=attempts.Outcome(State.FAILED, "failed", error=reason), news=None)
+                if not self._record(one) and not self._record(refused):
+                    log.error("an end is left to the lease", task=one.claim.id)
+                self._ended.pop(0)
             self._board.forget_ended()
 
-    def _record(self, one: Ended) -> None:
-        with transaction(claims=True) as session:
-            claims.record(session, [one], settings.worker)
+    def _record(self, one: Ended) -> bool:
+        try:
+            with transaction(claims=True) as session:
+                claims.record(session, [one], settings.worker)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away: all is tried again
+        except (DBAPIError, ValueError):
+            return False
+        return True
 
     def _written(self, found: Sequence[Claim]) -> None:
         """What was in hand is in the database; this is claimed now."""

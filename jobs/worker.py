@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
@@ -22,7 +22,9 @@ from rq.command import parse_payload
 from rq.exceptions import DeserializationError, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import utcformat
 from rq.worker.base import DequeueStrategy, WorkerStatus
+from rq.worker_registration import REDIS_WORKER_KEYS, register
 
 import logs
 from config import BadSetting, Config
@@ -118,12 +120,16 @@ class TurnWorker(Worker):
             raise StopRequested
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Tell Redis that we live, a second apart at least; register again if it has forgotten us."""
-        if self.last_heartbeat and datetime.now(UTC) - self.last_heartbeat < timedelta(seconds=1):
-            return
-        if not self.connection.exists(self.key):
-            self.register_birth()  # type: ignore[no-untyped-call]
-        super().heartbeat(timeout, pipeline)
+        """Tell Redis that we live, in one round trip; register again if it has forgotten us."""
+        self.last_heartbeat = datetime.now(UTC)
+        with self.connection.pipeline() as at_once:
+            at_once.hset(self.key, "last_heartbeat", utcformat(self.last_heartbeat))
+            at_once.expire(self.key, timeout or self.worker_ttl + 60)
+            at_once.sismember(REDIS_WORKER_KEYS, self.key)
+            *_, is_known = at_once.execute()
+        if not is_known and self.birth_date:
+            self.connection.hset(self.key, mapping=self.serialize())
+            register(self)
 
     def _beat(self) -> None:
         """The same while the horse works: Redis may be away then."""

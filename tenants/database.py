@@ -70,8 +70,10 @@ def migrate(engine: Engine) -> None:
 
 def engine_options(url: str) -> dict[str, Any]:
     """What `create_engine` needs beside the address."""
+    # An error that is logged must not hold what somebody submitted.
+    quiet = {"hide_parameters": True}
     if url.startswith("sqlite"):
-        return {}
+        return quiet
     # psycopg prepares a statement after five runs, and PostgreSQL may then keep a generic plan: searches got 7x slower.
     arguments = {
         "prepare_threshold": None,
@@ -79,7 +81,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "connect_timeout": 5,
         "tcp_user_timeout": 10_000,  # milliseconds: a network that drops everything is an error, not a wait
     }
-    return {"connect_args": arguments, "pool_pre_ping": True}
+    return {**quiet, "connect_args": arguments, "pool_pre_ping": True}
 
 
 def prepare(engine: Engine) -> None:

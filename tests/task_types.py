@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -148,3 +149,16 @@ def give_up(task: TaskContext) -> None:
 @task_type("test.slow", title="Be too slow", timeout=0.3, max_attempts=2, retry_seconds=0)
 def slow(task: TaskContext) -> None:
     time.sleep(30)
+
+
+@task_type("test.suicide", title="Kill its own process", max_attempts=3)
+def suicide(task: TaskContext) -> None:
+    witness(f"{task.business} {task.id} {task.attempt} {os.getpid()}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task_type("test.daemon", title="Leave a process behind")
+def daemon(task: TaskContext) -> None:
+    script = "import subprocess as s; print(s.Popen(['sleep', '60'], start_new_session=True, stdout=s.DEVNULL).pid)"
+    pid = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True).stdout
+    witness(f"{task.business} {task.id} daemon {pid.strip()}")

@@ -1,0 +1,183 @@
+"""Horses that die at work, and workers that are told to stop. No scheduler runs: the worker itself cleans up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
+
+from jobs import queue, submit
+from jobs.models import Attempt, Task
+from tests import look
+from tests.factories import Cast
+from tests.waiting import until
+
+Start = Callable[..., subprocess.Popen[bytes]]
+Notes = Callable[[], list[list[str]]]
+Work = Callable[..., None]
+
+
+def state(id_: int) -> str | None:
+    return look.scalar(select(Task.state).where(Task.id == id_))
+
+
+def outcomes(id_: int) -> list[str]:
+    return look.scalars(select(Attempt.outcome).where(Attempt.task_id == id_).order_by(Attempt.number))
+
+
+def begun(notes: Notes, id_: int) -> list[list[str]]:
+    return [note for note in notes() if note[2] == str(id_)]
+
+
+def test_a_dead_horse_costs_only_the_task_that_ran_an_attempt(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    """Five end before it in the same batch and five would have come after it. Nothing runs twice."""
+    before = [submit("test.note", business="acme", priority=9) for _ in range(5)]
+    killer = submit("test.suicide", business="acme", priority=5)
+    after = [submit("test.note", business="acme") for _ in range(5)]
+    start("worker", "default")
+    until(lambda: state(killer) == "failed")
+    until(lambda: {state(id_) for id_ in [*before, *after]} == {"completed"})
+    assert outcomes(killer) == ["lost", "lost", "lost"]
+    assert "SIGKILL" in look.scalar(select(Attempt.error).where(Attempt.task_id == killer).limit(1))
+    assert [(len(begun(notes, id_)), outcomes(id_)) for id_ in [*before, *after]] == [(1, ["completed"])] * 10
+
+
+def test_what_ended_before_its_horse_died_is_not_repeated(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    """The task that ends first is in no table yet when the next one kills them both."""
+    warm_up = submit("test.note", business="acme", priority=20)
+    ended = submit("test.again", business="acme", priority=10)  # its first attempt ends as a retry
+    killer = submit("test.suicide", business="acme", priority=5)
+    start("worker", "default")
+    until(lambda: state(killer) == "failed")
+    until(lambda: state(ended) == "completed")
+    assert (outcomes(warm_up), outcomes(ended)) == (["completed"], ["retry", "completed"])
+
+
+def test_a_poison_pill_fails_nobody_else_and_is_claimed_alone(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    neighbours = [submit("test.note", business="acme") for _ in range(20)]
+    pills = [submit("test.suicide", business="acme") for _ in range(2)]
+    db.execute(update(Task).where(Task.id.in_(neighbours)).values(max_attempts=1))
+    db.commit()
+    for _ in range(2):
+        start("worker", "default")
+    until(lambda: {state(id_) for id_ in pills} == {"failed"}, seconds=30)
+    until(lambda: {state(id_) for id_ in neighbours} == {"completed"})
+
+
+def test_a_task_whose_last_attempt_was_lost_is_claimed_alone(db: Session, cast: Cast) -> None:
+    from jobs import claims
+
+    ids = [submit("test.note", business="acme") for _ in range(6)]
+    db.execute(update(Task).where(Task.id.in_(ids[2:4])).values(claim_alone=True))
+    batches = []
+    for _ in range(4):
+        claimed = claims.claim(db, cast.acme.id, "default", limit=10, worker="w", lease_seconds=9)
+        batches.append([one.id for one in claimed])
+    assert batches == [ids[:2], ids[2:3], ids[3:4], ids[4:]]
+    assert set(look.scalars(select(Task.attempts))) == {0}  # what this transaction did is not committed
+    db.commit()
+    assert set(look.scalars(select(Task.attempts))) == {1}, "what is given back costs no attempt"
+
+
+def test_a_horse_dies_with_its_worker_and_leaves_no_two_runs(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    worker = start("worker", "default")
+    id_ = submit("test.note", business="acme", payload={"seconds": 20})
+    horse = until(lambda: begun(notes, id_))[0][4]
+    worker.kill()
+    until(lambda: not Path(f"/proc/{horse}").exists(), seconds=3)
+    assert state(id_) == "running", "until its lease is over"
+
+
+def test_a_spare_that_is_killed_while_it_waits_is_replaced(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    worker = start("worker", "default")
+    first = submit("test.note", business="acme")
+    until(lambda: state(first) == "completed")
+    horse = int(begun(notes, first)[0][4])
+    until(lambda: not Path(f"/proc/{horse}").exists())
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    spare = int(until(children.read_text))
+    os.kill(spare, signal.SIGKILL)
+    second = submit("test.note", business="globex")
+    until(lambda: state(second) == "completed")
+    assert outcomes(second) == ["completed"]
+
+
+def test_a_worker_told_to_stop_ends_its_task_and_gives_back_the_rest(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    worker = start("worker", "default", SLICE_SECONDS="30")
+    submit("test.note", business="acme", priority=9)
+    running = submit("test.note", business="acme", priority=5, payload={"seconds": 1.5})
+    rest = [submit("test.note", business="acme", payload={"seconds": 0.01}) for _ in range(5)]
+    until(lambda: begun(notes, running))
+    worker.terminate()
+    assert worker.wait(timeout=15) == 0
+    assert (state(running), outcomes(running)) == ("completed", ["completed"])
+    assert {state(id_) for id_ in rest} == {"pending"}
+    assert set(look.scalars(select(Task.attempts).where(Task.id.in_(rest)))) == {0}
+
+
+@pytest.mark.parametrize("how", ["twice", "too long", "the horse itself"])
+def test_a_worker_that_cannot_wait_gives_its_running_task_back(
+    db: Session, cast: Cast, start: Start, notes: Notes, how: str
+) -> None:
+    worker = start("worker", "default", STOP_SECONDS="0.5" if how == "too long" else "60")
+    id_ = submit("test.note", business="acme", payload={"seconds": 3 if how == "the horse itself" else 30})
+    horse = int(until(lambda: begun(notes, id_))[0][4])
+    if how == "the horse itself":  # systemd's way: SIGTERM to every process of the service
+        os.kill(horse, signal.SIGTERM)
+    worker.terminate()
+    if how == "twice":
+        until(lambda: "SigCgt" in Path(f"/proc/{worker.pid}/status").read_text())
+        worker.terminate()
+    assert worker.wait(timeout=15) == 0
+    expected = ("completed", ["completed"]) if how == "the horse itself" else ("pending", ["lost"])
+    assert (state(id_), outcomes(id_)) == expected
+
+
+def test_what_a_handler_leaves_running_ends_with_its_turn(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
+    start("worker", "default")
+    id_ = submit("test.daemon", business="acme")
+    until(lambda: state(id_) == "completed")
+    (daemon,) = until(lambda: [note[4] for note in notes() if note[3] == "daemon"])
+    until(lambda: not Path(f"/proc/{daemon}").exists(), seconds=5)
+
+
+def test_a_worker_registers_again_when_redis_forgot_it(db: Session, cast: Cast, start: Start) -> None:
+    start("worker", "default")
+    redis = queue.connection()
+    name = until(lambda: redis.smembers("rq:workers"))
+    redis.flushall()
+    id_ = submit("test.note", business="acme")
+    until(lambda: state(id_) == "completed")
+    until(lambda: redis.smembers("rq:workers") == name)
+
+
+def test_an_end_that_the_database_refuses_fails_its_task_and_no_other(db: Session, cast: Cast, work: Work) -> None:
+    if db.get_bind().dialect.name == "sqlite":
+        db.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON attempts WHEN new.result LIKE '%at last%' "
+                "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+        )
+    else:
+        db.execute(text("ALTER TABLE attempts ADD CHECK (result::text NOT LIKE '%at last%')"))
+    db.commit()
+    good = [submit("test.note", business="acme") for _ in range(2)]
+    refused = submit("test.again", business="acme", payload={"succeed_at": 1}, priority=1)
+    work()
+    assert [state(id_) for id_ in [*good, refused]] == ["completed", "completed", "failed"]
+    assert look.scalar(select(Attempt.error).where(Attempt.task_id == refused)) == "How it ended could not be stored."
