@@ -116,8 +116,8 @@ class TurnWorker(Worker):
         self.stops += 1
         self._shutdown_requested_date = datetime.now(UTC)
         self._stop_requested = True
-        if self.get_state() != WorkerStatus.BUSY:
-            raise StopRequested
+        if self.stops == 1 and self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested  # out of the wait for a turn
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Tell Redis that we live, in one round trip; register again if it has forgotten us."""
