@@ -185,9 +185,11 @@ def _work(config: Config, names: list[str]) -> bool:
         worker.work(logging_level="WARNING", dequeue_strategy=DequeueStrategy.ROUND_ROBIN)
     except RedisError as error:
         log.warning("Redis does not answer", error=str(error))
+    if worker.stops:
+        return True
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)  # the handlers were that worker's
-    return worker.stops > 0
+    return False
 
 
 if __name__ == "__main__":
