@@ -140,7 +140,7 @@ def test_a_worker_that_cannot_wait_gives_its_running_task_back(
         os.kill(horse, signal.SIGTERM)
     worker.terminate()
     if how == "twice":
-        until(lambda: worker.poll() is not None or worker.terminate())  # signals that come too close are one
+        until(lambda: state(id_) == "pending" or worker.terminate(), every=0.2)  # signals that come too close are one
     assert worker.wait(timeout=15) == 0
     expected = ("completed", ["completed"]) if how == "the horse itself" else ("pending", ["lost"])
     assert (state(id_), outcomes(id_)) == expected
