@@ -83,6 +83,7 @@ def prepare(claim: Claim) -> Call:
     return lambda task: type_.handler(task, **arguments)
 
 
+_NOTHING = Outcome(State.COMPLETED, "completed")
 _at_work: tuple[int, int] | None = None  # the task and attempt whose handler may be stopped now
 
 
@@ -127,6 +128,8 @@ def _refuse(error: Exception, _task: TaskContext) -> None:
 
 
 def _completed(result: Any) -> Outcome:
+    if result is None:
+        return _NOTHING
     try:
         encoded = payloads.encode(result)
     except ValueError as error:
@@ -135,7 +138,7 @@ def _completed(result: Any) -> Outcome:
         reason = f"The result has {len(encoded):,} bytes; {MAX_RESULT_BYTES:,} are allowed."
         return Outcome(State.FAILED, "failed", error=reason)
     # What was checked, not what the handler may still hold and change.
-    return Outcome(State.COMPLETED, "completed", result=None if result is None else json.loads(encoded))
+    return Outcome(State.COMPLETED, "completed", result=json.loads(encoded))
 
 
 def _raised(error: BaseException, claim: Claim) -> Outcome:

@@ -1,4 +1,4 @@
-"""What a worker writes of tasks: claims, ends, heartbeats. Every write but a claim says WHERE claim_token = mine."""
+"""What a worker takes and gives back: claims and their heartbeats. `jobs.records` writes how they ended."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import itertools
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, insert, null, select, update
+from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs import judge, task_types
-from jobs.attempts import Claim, Outcome
-from jobs.context import News
-from jobs.models import Attempt, Entry, Task
-from jobs.states import FINAL, State
+from jobs import judge, records, task_types
+from jobs.attempts import Claim
+from jobs.models import Task
+from jobs.states import State
 from tenants.clock import clock
 from tenants.models import Business, User
 
@@ -39,20 +36,6 @@ _CLAIMED = [
         "claim_alone",
     )
 ]
-INTERRUPTED = "interrupted"
-_UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An attempt that ended: its outcome, when it began and ended, and what the handler said last."""
-
-    claim: Claim
-    outcome: Outcome
-    started_at: datetime
-    ended_at: datetime
-    news: News | None
-    pid: int
 
 
 def claim(
@@ -112,38 +95,12 @@ def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> 
 def give_back(session: Session, unbegun: Sequence[Claim]) -> None:
     """Return claimed tasks that did not begin. It costs no attempt."""
     for token, claims in _by_token(unbegun):
-        _give_back(session, _held(token, [one.id for one in claims]))
+        _give_back(session, records.held(token, [one.id for one in claims]))
 
 
 def give_back_of(session: Session, worker: str, pid: int) -> None:
     """Return all that a process had claimed and not begun."""
     _give_back(session, _of(worker, pid))
-
-
-def record(session: Session, ended: Sequence[Ended], worker: str) -> None:
-    """Write how attempts ended. One that was taken away meanwhile is dropped."""
-    if not ended:
-        return
-    tell(session, [(one.claim, one.news) for one in ended if one.news])
-    moved: dict[int, State] = {}
-    for _, group in itertools.groupby(sorted(ended, key=_alike), key=_alike):
-        moved |= _move(session, list(group))
-    rows = [_attempt(one, worker, moved[one.claim.id]) for one in ended if one.claim.id in moved]
-    if rows:
-        session.execute(insert(Attempt.__table__), rows)  # type: ignore[arg-type]
-
-
-def tell(session: Session, news: Sequence[tuple[Claim, News]]) -> None:
-    """Write what handlers said: log lines, steps, progress."""
-    for one, said in news:
-        mine = session.execute(
-            update(_tasks)
-            .where(_tasks.c.id == one.id, _tasks.c.claim_token == one.token)
-            .values(progress_done=said.done, progress_total=said.total, step=said.step)
-        )
-        if mine.rowcount and said.lines:  # type: ignore[attr-defined]
-            about = {"business_id": one.business_id, "task_id": one.id, "attempt": one.attempt}
-            session.execute(insert(Entry.__table__), [{**about, **vars(line)} for line in said.lines])  # type: ignore[arg-type]
 
 
 def renew(session: Session, worker: str, pid: int, lease_seconds: float) -> dict[int, State]:
@@ -215,75 +172,19 @@ def _names(session: Session, business_id: int, user_ids: set[int | None]) -> tup
     return str(slug), {row.id: row.email for row in users}
 
 
-def _alike(one: Ended) -> tuple[str, str, str, float]:
-    return one.claim.token, one.outcome.state, one.outcome.kind, one.outcome.retry_seconds
-
-
-def _move(session: Session, alike: list[Ended]) -> dict[int, State]:
-    """Give these tasks their next state; answer the new state of those whose attempt was still ours."""
-    outcome, held_ = alike[0].outcome, _held(alike[0].claim.token, [one.claim.id for one in alike])
-    is_lost = outcome.kind == "lost"
-    after: dict[str, Any] = {"state": outcome.state, "claim_alone": is_lost, **_UNCLAIMED}
-    if outcome.state in FINAL:
-        after |= {"ended_at": clock()}
-    elif not is_lost:  # what was lost keeps its place
-        after |= {"next_try_at": clock(outcome.retry_seconds)}
-    if outcome.state is State.PENDING:
-        after |= {"started_at": null()}
-    if outcome.state is State.CANCELED:
-        after |= {"cause": INTERRUPTED}
-    moved = session.scalars(
-        update(_tasks).where(held_, _tasks.c.state == State.RUNNING).values(after).returning(_tasks.c.id)
-    )
-    found = dict.fromkeys(moved, outcome.state)
-    return found if len(found) == len(alike) else found | _cancel(session, held_)
-
-
-def _cancel(session: Session, where: ColumnElement[bool], **values: Any) -> dict[int, State]:
-    """An interrupt that was accepted wins over whatever the handler did."""
-    canceled = session.scalars(
-        update(_tasks)
-        .where(where, _tasks.c.state == State.CANCELLING)
-        .values(state=State.CANCELED, ended_at=clock(), **_UNCLAIMED, **values)
-        .returning(_tasks.c.id)
-    )
-    return dict.fromkeys(canceled, State.CANCELED)
-
-
 def _give_back(session: Session, where: ColumnElement[bool]) -> None:
     unbegun = {"attempts": _tasks.c.attempts - 1, "started_at": null()}
-    _cancel(session, where, **unbegun)
+    records.cancel(session, where, **unbegun)
     session.execute(
         update(_tasks)
         .where(where, _tasks.c.state == State.RUNNING)
-        .values(state=State.PENDING, **unbegun, **_UNCLAIMED)
+        .values(state=State.PENDING, **unbegun, **records.UNCLAIMED)
     )
-
-
-def _held(token: str, ids: list[int]) -> ColumnElement[bool]:
-    """True of these tasks while the attempt is ours."""
-    return and_(_tasks.c.id.in_(ids), _tasks.c.claim_token == token)
 
 
 def _of(worker: str, pid: int) -> ColumnElement[bool]:
     """True of what this process has claimed: found through the index of leases, which is small."""
     return and_(_tasks.c.lease_until.is_not(None), _tasks.c.worker == worker, _tasks.c.pid == pid)
-
-
-def _attempt(one: Ended, worker: str, state: State) -> dict[str, Any]:
-    return {
-        "business_id": one.claim.business_id,
-        "task_id": one.claim.id,
-        "number": one.claim.attempt,
-        "outcome": "canceled" if state is State.CANCELED else one.outcome.kind,
-        "worker": worker,
-        "pid": one.pid,
-        "started_at": one.started_at,
-        "ended_at": one.ended_at,
-        "result": one.outcome.result,
-        "error": one.outcome.error,
-        "traceback": one.outcome.traceback,
-    }
 
 
 def _by_token(claims: Sequence[Claim]) -> list[tuple[str, list[Claim]]]:

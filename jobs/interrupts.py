@@ -8,8 +8,8 @@ from sqlalchemy import case, null, update
 from sqlalchemy.orm import Session
 
 from jobs import queue, tasks
-from jobs.claims import INTERRUPTED
 from jobs.models import Entry, Task
+from jobs.records import INTERRUPTED
 from jobs.states import WAITING, State
 from tenants import audit
 from tenants.clock import clock

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Row, case, insert, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs import claims, queue
+from jobs import claims, queue, records
 from jobs.attempts import Claim, Outcome
-from jobs.claims import Ended
 from jobs.models import Attempt, Task
+from jobs.records import Ended
 from jobs.states import FINAL, State
 from tenants.clock import clock
 
@@ -38,8 +38,9 @@ def bury(session: Session, dead: Dead) -> None:
         claim = claims.held(session, dead.worker, dead.pid, *dead.running)
         now = session.scalar(select(clock()))
         if claim and now:
-            ended.append(Ended(claim, dead.outcome(claim), claim.claimed_at, now, None, dead.pid))
-    claims.record(session, ended, dead.worker)
+            took = (now - claim.claimed_at).total_seconds()
+            ended.append(Ended(claim, dead.outcome(claim), 0.0, took, dead.pid))
+    records.record(session, ended, dead.worker)
     claims.give_back_of(session, dead.worker, dead.pid)
 
 

@@ -8,16 +8,16 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from jobs import attempts, claims, judge, queue, task_types
+from jobs import attempts, claims, judge, queue, records, task_types
 from jobs.attempts import Call, Claim
 from jobs.board import Board
-from jobs.claims import Ended
 from jobs.context import TaskContext
+from jobs.records import Ended
 from jobs.states import State
 from tenants.database import disconnect, transaction
 
@@ -74,13 +74,11 @@ def warm() -> None:
     """Compile the statements of a turn now, so that no forked horse has to. Nothing is written."""
     now = datetime.now(UTC)
     nobody = Claim(0, 0, "", None, "", {}, 1, 1, "", now)
-    ends = [
-        Ended(nobody, attempts.Outcome(state, state), now, now, None, 0) for state in (State.COMPLETED, State.PENDING)
-    ]
+    ends = [Ended(nobody, attempts.Outcome(state, state), 0.0, 0.0, 0) for state in (State.COMPLETED, State.PENDING)]
     try:
         with transaction(claims=True) as session:
             judge.let_claims_pass(session, 0)
-            claims.record(session, ends, settings.worker)
+            records.record(session, ends, settings.worker)
             claims.give_back(session, [nobody])
             claims.claim(session, 0, "", limit=1, worker="", lease_seconds=1.0)
             claims.any_ready(session, 0, "")
@@ -107,6 +105,7 @@ class _Turn:
         self._sent_at = self._checked_at = 0.0  # monotonic: before the claim was sent; when it was last known good
         self._usual_seconds: float | None = None  # what a task takes, as seen so far
         self._told_at = 0.0
+        self._pid = os.getpid()
 
     def exchange(self) -> bool:
         """Record what ended, give back what was held and claim the next batch, in one transaction.
@@ -135,7 +134,7 @@ class _Turn:
             room, self._sent_at = self._room(), time.monotonic()
             with transaction(claims=True) as session:
                 judge.let_claims_pass(session, self.business_id)
-                claims.record(session, self._ended, settings.worker)
+                records.record(session, self._ended, settings.worker)
                 claims.give_back(session, self._held)
                 found = room and claims.claim(
                     session,
@@ -168,7 +167,7 @@ class _Turn:
     def _record(self, one: Ended) -> bool:
         try:
             with transaction(claims=True) as session:
-                claims.record(session, [one], settings.worker)
+                records.record(session, [one], settings.worker)
         except (OperationalError, InterfaceError):
             raise  # the database is away: all is tried again
         except (DBAPIError, ValueError):
@@ -212,9 +211,9 @@ class _Turn:
         outcome = attempts.perform(claim, context, call)
         with self._lock:
             ended, self._running = time.monotonic(), None
-            # The database's clock, carried on by ours for the short way from the claim.
-            started_at, ended_at = (claim.claimed_at + timedelta(seconds=at - self._sent_at) for at in (began, ended))
-            end = Ended(claim, outcome, started_at, ended_at, context.news(), os.getpid())
+            # Only how long is by our clock: the time of the claim itself is the database's.
+            times = began - self._sent_at, ended - self._sent_at
+            end = Ended(claim, outcome, *times, self._pid, context.news())
             self._ended.append(end)
             has_room = self._board.end(end)
             if self._board.ordered() or not has_room:
@@ -239,7 +238,7 @@ class _Turn:
         if news:
             try:
                 with transaction(claims=True) as session:
-                    claims.tell(session, [(claim, news)])
+                    records.tell(session, [(claim, news)])
             except BaseException:
                 context.unsay(news)
                 raise
@@ -250,7 +249,7 @@ class _Turn:
     def _let_go(self) -> None:
         """Write the finished and give back the unbegun, which another worker may take now."""
         with transaction(claims=True) as session:
-            claims.record(session, self._ended, settings.worker)
+            records.record(session, self._ended, settings.worker)
             claims.give_back(session, [*self._unbegun, *self._held])
         if self._unbegun:
             queue.quietly(queue.wake_now, self.business_id, self.name)

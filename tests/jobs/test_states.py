@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from jobs import claims, leases, settling, tasks
+from jobs import claims, leases, records, settling, tasks
 from jobs.attempts import Claim, Outcome
 from jobs.models import Pause, Task
 from jobs.states import FINAL, MOVES, WAITING, State
@@ -34,8 +34,8 @@ def _claim(db: Session, cast: Cast, task: Task) -> None:
 
 def _finish(db: Session, cast: Cast, task: Task) -> None:
     held = Claim(task.id, cast.acme.id, "acme", None, "test.note", {}, 1, 10, "old", task.created_at)
-    ended = claims.Ended(held, Outcome(State.COMPLETED, "completed"), task.created_at, task.created_at, None)
-    claims.record(db, [ended], "w")
+    ended = records.Ended(held, Outcome(State.COMPLETED, "completed"), 0.0, 0.0, 1)
+    records.record(db, [ended], "w")
 
 
 def _give_back(db: Session, cast: Cast, task: Task) -> None:
