@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
 from config import Config
 from jobs.context import TaskContext
 from jobs.task_types import task_type
 from processes import dying_with_me
 
+_LINE_CHARACTERS = 4_000
 _ROOT = Path(__file__).parents[2]
 
 
@@ -45,12 +49,21 @@ def execute(task: TaskContext, *, script: str, arguments: list[str] | None = Non
             preexec_fn=dying_with_me(),  # noqa: PLW1509 - one system call, of a library loaded before
         ) as process,
     ):
-        for line in process.stdout or ():
-            task.log(line.rstrip("\n"))
-            lines += 1
+        try:
+            for line in _lines(process):
+                task.log(line.rstrip("\n"))
+                lines += 1
+        except BaseException:  # above all an interrupt
+            process.terminate()
+            raise
     if process.returncode:
         raise ScriptFailed(f"{script} ended with status {process.returncode}.")
     return {"exit_status": 0, "lines": lines}
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    """Its output by lines, of which one without an end comes in pieces."""
+    return iter(functools.partial(cast("TextIO", process.stdout).readline, _LINE_CHARACTERS), "")
 
 
 def scripts(config: Config) -> dict[str, Path]:

@@ -170,3 +170,15 @@ def test_a_deaf_handler_that_runs_too_long_is_killed(db: Session, cast: Cast, st
     until(lambda: state(id_) == "failed", seconds=5)
     (attempt,) = attempts(id_)
     assert (attempt.outcome, "was killed" in str(attempt.error)) == ("failed", True)
+
+
+def test_an_interrupted_script_ends_with_its_children(db: Session, cast: Cast, start: Start, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    runs.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\necho started\nwait\n")
+    runs.chmod(0o755)
+    start("worker", "scripts", SCRIPT_DIRS=str(tmp_path))
+    id_ = submit("script.execute", business="acme", payload={"script": "runs"})
+    until(lambda: look.scalar(select(Entry.id).where(Entry.task_id == id_, Entry.text == "started")))
+    interrupt(db, cast.ada, id_)
+    until(lambda: state(id_) == "canceled", seconds=5)
+    until(lambda: not alive((tmp_path / "child").read_text().strip()), seconds=5)
