@@ -18,7 +18,7 @@ from sqlalchemy import (
     literal,
     text,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
 from jobs.states import State
 from tenants.clock import UtcDateTime, clock
@@ -267,7 +267,10 @@ class Schedule(BusinessOwned, Base):
 
 
 class Firing(BusinessOwned, Base):
-    """What became of one due time of a schedule: a task, or the reason for none."""
+    """What became of one due time of a schedule: a task, or the reason for none.
+
+    A skipped one names the unfinished task that was in its way.
+    """
 
     __tablename__ = "firings"
 
@@ -278,6 +281,13 @@ class Firing(BusinessOwned, Base):
     outcome: Mapped[str] = mapped_column(String(10))
     task_id: Mapped[int | None] = mapped_column(BigId)
     error: Mapped[str | None] = mapped_column(Text)
+
+    task: Mapped[Task | None] = relationship(
+        primaryjoin=lambda: (
+            (foreign(Firing.task_id) == Task.id) & (Firing.business_id == Task.business_id)  # a task may be deleted
+        ),
+        viewonly=True,
+    )
 
     __table_args__ = (
         UniqueConstraint("schedule_id", "due_at"),

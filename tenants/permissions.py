@@ -17,12 +17,13 @@ class May(enum.Enum):
     SEE_ALL = "see the tasks of everybody"
     MANAGE = "edit and delete the tasks of everybody"
     PAUSE = "pause and resume users and task types"
+    SCHEDULE = "make, change and run schedules"
     PAUSE_SYSTEM = "pause and resume task types in the whole installation"
 
 
 _AUDITOR = frozenset({May.ENTER, May.SEE_ALL})
 _MEMBER = frozenset({May.ENTER, May.SUBMIT})
-_ADMIN = _MEMBER | {May.SEE_ALL, May.MANAGE, May.PAUSE}
+_ADMIN = _MEMBER | {May.SEE_ALL, May.MANAGE, May.PAUSE, May.SCHEDULE}
 
 GRANTS: dict[Role, frozenset[May]] = {
     Role.AUDITOR: _AUDITOR,

@@ -1,0 +1,195 @@
+"""What the Scheduler does with schedules that are due: tasks, each due time once, whatever restarts or runs twice."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from jobs import payloads, task_types, tasks
+from jobs.models import Firing, Schedule, Task
+from jobs.rhythm import Rhythm
+from jobs.states import FINAL
+from tenants.clock import clock
+from tenants.models import Business
+
+LATE = timedelta(seconds=30)  # a due time that is later than this was missed
+AT_ONCE = 1000  # missed due times that one call makes up
+_AGAIN_SECONDS = 3600.0  # until an unreadable schedule is tried again
+
+
+def rhythm_of(schedule: Schedule) -> Rhythm:
+    """When a schedule is due."""
+    return Rhythm(schedule.cron, schedule.interval_seconds, schedule.time_zone)
+
+
+def due_soon(session: Session, seconds: float) -> tuple[datetime, dict[int, datetime]]:
+    """The database's time, and when each schedule is due that is so by now or within `seconds`."""
+    query = select(Schedule.id, Schedule.next_at).join(Business, Business.id == Schedule.business_id)
+    found = session.execute(query.where(_fires(), Schedule.next_at <= clock(seconds)))
+    return _now(session), {id_: next_at for id_, next_at in found if next_at}
+
+
+def fire(session: Session, schedule_id: int) -> datetime | None:
+    """Make the tasks of a schedule that are due by the database's clock, and answer when it is due next.
+
+    Not due yet: nothing happens. Deleted, disabled, or of an archived business: nothing happens, and None. A due time
+    that has its firing already gets no second one.
+    """
+    schedule = session.scalar(
+        select(Schedule)
+        .join(Business, Business.id == Schedule.business_id)
+        .where(Schedule.id == schedule_id, _fires())
+        .with_for_update(of=Schedule)
+        .execution_options(populate_existing=True)
+    )
+    if schedule is None or schedule.next_at is None:
+        return None
+    now = _now(session)  # after the lock was had
+    if schedule.next_at > now:
+        return schedule.next_at
+    plan = _Plan.of(schedule, now)
+    if plan.missed:
+        _record(session, schedule, [plan.missed], "missed")
+    _fire_each(session, schedule, plan.due)
+    schedule.next_at = plan.next_at
+    session.flush()
+    return schedule.next_at
+
+
+def fire_now(session: Session, schedule: Schedule, user: str | None) -> int | None:
+    """One firing at this moment, whatever the rhythm says; the task's id, or None if it fires at this very moment."""
+    recorded = _record(session, schedule, [_now(session)], "fired")
+    if not recorded:
+        return None
+    task_id = _submit(session, schedule, user)
+    session.execute(update(Firing).where(Firing.id == recorded[0]).values(task_id=task_id))
+    return task_id
+
+
+def set_aside(session: Session, schedule_id: int, error: str) -> None:
+    """Show the error of a schedule whose row cannot even be read, and try again in an hour."""
+    standing = (Schedule.id == schedule_id, Schedule.enabled, Schedule.next_at <= clock())
+    failed = select(
+        Schedule.business_id, Schedule.id, Schedule.next_at, clock(), literal("failed"), literal(payloads.storable(error))
+    ).where(*standing, Schedule.next_at.not_in(select(Firing.due_at).where(Firing.schedule_id == schedule_id)))
+    names = ["business_id", "schedule_id", "due_at", "fired_at", "outcome", "error"]
+    session.execute(insert(Firing).from_select(names, failed, include_defaults=False))
+    session.execute(
+        update(Schedule)
+        .where(*standing)
+        .values(error=payloads.storable(error), next_at=clock(_AGAIN_SECONDS))
+        .execution_options(synchronize_session=False)
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The due times that get a firing now, the missed one to write down, and the first due time after them."""
+
+    next_at: datetime
+    due: Sequence[datetime] = field(default=())
+    missed: datetime | None = None
+
+    @classmethod
+    def of(cls, schedule: Schedule, now: datetime) -> _Plan:
+        """What the schedule's policy makes of all due times until `now`."""
+        rhythm, due = rhythm_of(schedule), schedule.next_at
+        assert due is not None  # noqa: S101 - the caller found it due
+        if schedule.catch_up == "all":
+            every = list(itertools.islice(rhythm.series(due, now), AT_ONCE))
+            return cls(rhythm.after(every[-1]), every)
+        last, next_at = rhythm.latest(due, now), rhythm.upcoming(due, now)
+        if schedule.catch_up == "none" and due < now - LATE:
+            in_time = [last] if last >= now - LATE else []
+            return cls(next_at, in_time, missed=rhythm.latest(due, now - LATE))
+        return cls(next_at, [last])
+
+
+def _fires() -> ColumnElement[bool]:
+    """True of a schedule that makes tasks when it is due."""
+    return and_(Schedule.enabled, Schedule.next_at.is_not(None), Business.archived_at.is_(None))
+
+
+def _now(session: Session) -> datetime:
+    return session.execute(select(clock())).scalar_one()
+
+
+def _fire_each(session: Session, schedule: Schedule, due: Sequence[datetime]) -> None:
+    """A task for each due time, or the reason for none."""
+    if not due:
+        return
+    error = _misfit(schedule)
+    if error:
+        schedule.error = error
+        _record(session, schedule, due, "failed", error=error)
+        return
+    if schedule.overlap == "queue":
+        _make_tasks(session, schedule, due)
+        return
+    for one in due:
+        in_the_way = _unfinished(session, schedule)
+        if in_the_way:
+            _record(session, schedule, [one], "skipped", task_id=in_the_way)
+        else:
+            _make_tasks(session, schedule, [one])
+
+
+def _make_tasks(session: Session, schedule: Schedule, due: Sequence[datetime]) -> None:
+    """One task for each of these due times that has no firing yet."""
+    made = [{"id": id_, "task_id": _submit(session, schedule)} for id_ in _record(session, schedule, due, "fired")]
+    if made:
+        session.execute(update(Firing), made)
+        schedule.error = None
+
+
+def _submit(session: Session, schedule: Schedule, user: str | None = None) -> int:
+    """A task of the schedule, ready at once. Nobody's is the Scheduler's."""
+    business = session.get_one(Business, schedule.business_id)
+    return tasks.submit(
+        schedule.task_type,
+        business=business.slug,
+        user=user,
+        payload=schedule.payload,
+        title=schedule.title,
+        priority=schedule.priority,
+        session=session,
+    )
+
+
+def _record(session: Session, schedule: Schedule, due: Collection[datetime], outcome: str, **also: Any) -> list[int]:
+    """Write firings, and answer the ids of the new ones: the unique (schedule, due time) judges who came first."""
+    if not due:
+        return []
+    about = {"business_id": schedule.business_id, "schedule_id": schedule.id, "outcome": outcome, **also}
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    new = dialect.insert(Firing).on_conflict_do_nothing(index_elements=["schedule_id", "due_at"]).returning(Firing.id)
+    return sorted(session.scalars(new, [{**about, "due_at": one} for one in due]))
+
+
+def _unfinished(session: Session, schedule: Schedule) -> int | None:
+    """The id of the last task that this schedule made, unless that is final or deleted."""
+    last = (
+        select(Firing.task_id)
+        .where(Firing.schedule_id == schedule.id, Firing.task_id.is_not(None))
+        .order_by(Firing.due_at.desc())
+        .limit(1)
+    )
+    return session.scalar(
+        select(Task.id).where(Task.id == last.scalar_subquery(), Task.state.not_in([one.value for one in sorted(FINAL)]))
+    )
+
+
+def _misfit(schedule: Schedule) -> str | None:
+    """Why the schedule can make no task: its type is gone, or no longer takes the payload."""
+    try:
+        payloads.check(task_types.get(schedule.task_type), schedule.payload)
+    except Exception as error:  # noqa: BLE001 - validators and annotations are the author's code
+        return payloads.storable(str(error) or type(error).__name__)
+    return None
