@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from jobs import payloads, task_types, tasks
+from jobs import payloads, queue, task_types
 from jobs.models import Firing, Schedule, Task
 from jobs.rhythm import Rhythm
 from jobs.states import FINAL
@@ -63,28 +63,30 @@ def fire(session: Session, schedule_id: int) -> datetime | None:
     return schedule.next_at
 
 
-def fire_now(session: Session, schedule: Schedule, user: str | None) -> int | None:
+def fire_now(session: Session, schedule: Schedule, user_id: int) -> int | None:
     """One firing at this moment, whatever the rhythm says; the task's id, or None if it fires at this very moment."""
-    recorded = _record(session, schedule, [_now(session)], "fired")
-    if not recorded:
-        return None
-    task_id = _submit(session, schedule, user)
-    session.execute(update(Firing).where(Firing.id == recorded[0]).values(task_id=task_id))
-    return task_id
+    made = _make_tasks(session, schedule, [_now(session)], user_id)
+    return made[0] if made else None
 
 
-def set_aside(session: Session, schedule_id: int, error: str) -> None:
-    """Show the error of a schedule whose row cannot even be read, and try again in an hour."""
+def set_aside(session: Session, schedule_id: int, error: str) -> datetime | None:
+    """Show the error of a schedule whose row cannot even be read; the answer is when to try again, in an hour."""
     standing = (Schedule.id == schedule_id, Schedule.enabled, Schedule.next_at <= clock())
     failed = select(
-        Schedule.business_id, Schedule.id, Schedule.next_at, clock(), literal("failed"), literal(payloads.storable(error))
+        Schedule.business_id,
+        Schedule.id,
+        Schedule.next_at,
+        clock(),
+        literal("failed"),
+        literal(payloads.storable(error)),
     ).where(*standing, Schedule.next_at.not_in(select(Firing.due_at).where(Firing.schedule_id == schedule_id)))
     names = ["business_id", "schedule_id", "due_at", "fired_at", "outcome", "error"]
     session.execute(insert(Firing).from_select(names, failed, include_defaults=False))
-    session.execute(
+    return session.scalar(
         update(Schedule)
         .where(*standing)
         .values(error=payloads.storable(error), next_at=clock(_AGAIN_SECONDS))
+        .returning(Schedule.next_at)
         .execution_options(synchronize_session=False)
     )
 
@@ -141,36 +143,38 @@ def _fire_each(session: Session, schedule: Schedule, due: Sequence[datetime]) ->
             _make_tasks(session, schedule, [one])
 
 
-def _make_tasks(session: Session, schedule: Schedule, due: Sequence[datetime]) -> None:
-    """One task for each of these due times that has no firing yet."""
-    made = [{"id": id_, "task_id": _submit(session, schedule)} for id_ in _record(session, schedule, due, "fired")]
-    if made:
-        session.execute(update(Firing), made)
-        schedule.error = None
-
-
-def _submit(session: Session, schedule: Schedule, user: str | None = None) -> int:
-    """A task of the schedule, ready at once. Nobody's is the Scheduler's."""
-    business = session.get_one(Business, schedule.business_id)
-    return tasks.submit(
-        schedule.task_type,
-        business=business.slug,
-        user=user,
-        payload=schedule.payload,
-        title=schedule.title,
-        priority=schedule.priority,
-        session=session,
-    )
+def _make_tasks(
+    session: Session, schedule: Schedule, due: Sequence[datetime], user_id: int | None = None
+) -> Sequence[int]:
+    """One task for each of these due times that has no firing yet; their ids. Nobody's is the Scheduler's."""
+    new = _record(session, schedule, due, "fired")
+    if not new:
+        return []
+    type_ = task_types.get(schedule.task_type)
+    task = {
+        "business_id": schedule.business_id,
+        "user_id": user_id,
+        "task_type": type_.name,
+        "queue": type_.queue,
+        "title": schedule.title,
+        "payload": schedule.payload,
+        "priority": schedule.priority,
+        "max_attempts": type_.max_attempts,
+    }
+    made = sorted(session.scalars(insert(Task).returning(Task.id), [task] * len(new)))
+    session.execute(update(Firing), [{"id": id_, "task_id": task_id} for id_, task_id in zip(new, made, strict=True)])
+    schedule.error = None
+    queue.wake(session, schedule.business_id, type_.queue)
+    return made
 
 
 def _record(session: Session, schedule: Schedule, due: Collection[datetime], outcome: str, **also: Any) -> list[int]:
     """Write firings, and answer the ids of the new ones: the unique (schedule, due time) judges who came first."""
-    if not due:
-        return []
     about = {"business_id": schedule.business_id, "schedule_id": schedule.id, "outcome": outcome, **also}
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    new = dialect.insert(Firing).on_conflict_do_nothing(index_elements=["schedule_id", "due_at"]).returning(Firing.id)
-    return sorted(session.scalars(new, [{**about, "due_at": one} for one in due]))
+    new = dialect.insert(Firing).on_conflict_do_nothing(index_elements=["schedule_id", "due_at"])
+    rows = session.execute(new.returning(Firing.due_at, Firing.id), [{**about, "due_at": one} for one in due])
+    return [id_ for _, id_ in sorted(tuple(one) for one in rows)]
 
 
 def _unfinished(session: Session, schedule: Schedule) -> int | None:
@@ -182,7 +186,9 @@ def _unfinished(session: Session, schedule: Schedule) -> int | None:
         .limit(1)
     )
     return session.scalar(
-        select(Task.id).where(Task.id == last.scalar_subquery(), Task.state.not_in([one.value for one in sorted(FINAL)]))
+        select(Task.id).where(
+            Task.id == last.scalar_subquery(), Task.state.not_in([one.value for one in sorted(FINAL)])
+        )
     )
 
 

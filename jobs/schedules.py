@@ -1,15 +1,18 @@
-"""Schedules as people handle them: create, edit, enable, disable, delete, run now, search. `jobs.firings` fires them."""
+"""Schedules as people handle them: create, edit, enable, disable, delete, run now.
+
+`jobs.schedule_filters` lists them, `jobs.firings` fires them.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy import delete as sql_delete
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import firings as engine
@@ -23,10 +26,7 @@ from tenants.permissions import Actor, May
 
 CATCH_UP = ("one", "none", "all")
 OVERLAP = ("skip", "queue")
-SORTS = ("title", "type", "next", "created")
-SIZE = 50
-MAX_SEARCH = 100
-_MAX_PAGE = 10_000
+_MAX_PRIORITY = 2**31 - 1
 
 
 class FiresNow(Conflict):
@@ -72,8 +72,11 @@ class Draft:
         """One clear error, with its field, for the first thing that is wrong."""
         if not self.title.strip():
             raise Invalid("A schedule needs a title.", field="title")
-        wanted = tasks.Changes(self.title.strip(), self.priority, None, self.payload)
-        tasks.check(task_types.get(self.task_type), wanted)
+        if len(self.title.strip()) > tasks.MAX_TITLE or self.title != payloads.storable(self.title):
+            raise Invalid(f"A title has {tasks.MAX_TITLE} characters at most.", field="title")
+        payloads.check(task_types.get(self.task_type), self.payload)
+        if type(self.priority) is not int or abs(self.priority) > _MAX_PRIORITY:
+            raise Invalid("A priority is a whole number.", field="priority")
         self.rhythm.check(now)
         if self.catch_up not in CATCH_UP:
             raise Invalid("Missed firings are made up by one, none or all.", field="catch_up")
@@ -141,7 +144,9 @@ def run_now(session: Session, by: Actor, schedule_id: int) -> int:
     """
     schedule = _get_locked(session, by, schedule_id)
     payloads.check(task_types.get(schedule.task_type), schedule.payload)
-    task_id = engine.fire_now(session, schedule, by.user.email)
+    if by.business.archived_at:
+        raise tasks.UnknownBusiness(field="business")
+    task_id = engine.fire_now(session, schedule, by.user.id)
     if task_id is None:
         raise FiresNow
     audit.record(session, by, "run", _subject(schedule), after={"task": task_id})
@@ -183,94 +188,6 @@ def firings(session: Session, by: Actor, schedule_id: int, limit: int = 50) -> S
     return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
-@dataclass(frozen=True)
-class ScheduleFilter:
-    """Which schedules, in which order, which page. Unknown values fall back, so any address gives a page."""
-
-    q: str = ""
-    sort: str = "title"
-    descending: bool = False
-    page: int = 1
-
-    @classmethod
-    def from_args(cls, args: Mapping[str, str]) -> Self:
-        """Read a query string such as `q=report&sort=-next&page=2`."""
-        sort, page = args.get("sort", ""), args.get("page", "")
-        known = sort.removeprefix("-") in SORTS
-        return cls(
-            q=payloads.storable(args.get("q", "")).strip()[:MAX_SEARCH],
-            sort=sort.removeprefix("-") if known else "title",
-            descending=known and sort.startswith("-"),
-            page=min(max(int(page), 1), _MAX_PAGE) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
-        )
-
-    def args(self, **changes: Any) -> dict[str, str]:
-        """The query string of this filter with `changes`. Defaults are left out; any change leads to page one."""
-        to = replace(self, **(changes if "page" in changes or not changes else {**changes, "page": 1}))
-        sort = f"-{to.sort}" if to.descending else to.sort
-        every = {"q": (to.q, ""), "sort": (sort, "title"), "page": (str(to.page), "1")}
-        return {name: value for name, (value, default) in every.items() if value != default}
-
-    def order(self) -> list[ColumnElement[Any]]:
-        """The order of the rows. Schedules that are not due come last by `next`."""
-        titles = {one.name: one.title.lower() for one in task_types.all_types()}
-        type_ = case(titles, value=Schedule.task_type, else_=func.lower(Schedule.task_type)) if titles else Schedule.id
-        keys: dict[str, ColumnElement[Any]] = {
-            "title": func.lower(Schedule.title),
-            "type": type_,
-            "next": Schedule.next_at.expression,
-            "created": Schedule.created_at.expression,
-        }
-        by_key = [keys[self.sort], Schedule.id.expression]
-        ordered = [one.desc() if self.descending else one.asc() for one in by_key]
-        return [Schedule.next_at.is_(None), *ordered] if self.sort == "next" else ordered
-
-
-@dataclass(frozen=True)
-class Row:
-    """A schedule in a list, with its last firing."""
-
-    schedule: Schedule
-    type_title: str
-    last: Firing | None
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of schedules, and how many there are on all pages."""
-
-    rows: Sequence[Row]
-    total: int
-    pages: int
-
-
-def search(session: Session, by: Actor, wanted: ScheduleFilter) -> Page:
-    """The schedules of the business as wanted, found by a part of their title or of their task type."""
-    by.require(May.SEE_ALL)
-    where = and_(Schedule.business_id == by.business.id, *_matching(wanted.q))
-    total = session.scalar(select(func.count()).select_from(Schedule).where(where)) or 0
-    newest = select(func.max(Firing.due_at)).where(Firing.schedule_id == Schedule.id).scalar_subquery()
-    query = (
-        select(Schedule, Firing)
-        .outerjoin(Firing, and_(Firing.schedule_id == Schedule.id, Firing.due_at == newest))
-        .options(joinedload(Firing.task))
-        .where(where)
-        .order_by(*wanted.order())
-        .limit(SIZE)
-        .offset(SIZE * (wanted.page - 1))
-    )
-    found = session.execute(query.execution_options(populate_existing=True))
-    rows = [Row(one, task_types.title_of(one.task_type), last) for one, last in found]
-    return Page(rows, total, max(1, -(-total // SIZE)))
-
-
-def _matching(q: str) -> list[ColumnElement[bool]]:
-    if not q:
-        return []
-    named = [func.lower(name).contains(q.lower(), autoescape=True) for name in (Schedule.title, Schedule.task_type)]
-    return [or_(*named, Schedule.task_type.in_([one.name for one in task_types.matching(q)]))]
-
-
 def _get(session: Session, by: Actor, schedule_id: int, *, locked: bool = False) -> Schedule:
     query = select(Schedule).where(Schedule.business_id == by.business.id, Schedule.id == schedule_id)
     if locked:
@@ -288,12 +205,12 @@ def _get_locked(session: Session, by: Actor, schedule_id: int) -> Schedule:
 
 
 def _switch(session: Session, by: Actor, schedule: Schedule, act: str) -> Schedule:
-    before = {"enabled": schedule.enabled}
-    schedule.enabled, schedule.next_at = not schedule.enabled, None
+    before, now, draft = {"enabled": schedule.enabled}, _now(session), Draft.of(schedule)
     if schedule.enabled:
-        now, draft = _now(session), Draft.of(schedule)
+        schedule.enabled, schedule.next_at = False, None
+    else:
         draft.check(now)
-        schedule.next_at, schedule.error = draft.rhythm.after(now), None
+        schedule.enabled, schedule.next_at, schedule.error = True, draft.rhythm.after(now), None
     session.flush()
     audit.record(session, by, act, _subject(schedule), before=before, after={"enabled": schedule.enabled})
     return schedule
@@ -310,4 +227,6 @@ def _subject(schedule: Schedule) -> str:
 def _as_changes(schedule: Schedule) -> dict[str, Any]:
     """What the audit log keeps of a schedule. Not its payload's values: they may be secret."""
     kept = vars(Draft.of(schedule))
-    return {name: value for name, value in kept.items() if name != "payload"} | {"payload_keys": sorted(schedule.payload)}
+    return {name: value for name, value in kept.items() if name != "payload"} | {
+        "payload_keys": sorted(schedule.payload)
+    }

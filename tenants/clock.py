@@ -52,4 +52,4 @@ def _on_postgresql(element: clock, compiler: Any, **kw: Any) -> str:
 def _on_sqlite(element: clock, compiler: Any, **kw: Any) -> str:
     # The same text that SQLAlchemy stores for a datetime, so that the two compare as strings.
     seconds = compiler.process(element.clauses, **kw)
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({seconds}) || ' seconds')"
