@@ -29,9 +29,12 @@ class Beat:
         self._repairs = [self.move_to_queues, self.reap, self.end_expired_pauses, self.settle, self.wake_ready, *also]
         self._missing: dict[tuple[int, str], str] = {}
 
-    def __call__(self) -> None:
-        """Do each repair; one that fails does not stop the others, and is tried again at the next beat."""
+    def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
+        """Do each repair while this process `leads`; one that fails stops no other, and has another try next time."""
         for repair in self._repairs:
+            if not leads():
+                log.warning("the lead was lost in the middle of a beat")
+                return
             self._try(repair)
 
     def reap(self) -> None:
