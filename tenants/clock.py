@@ -45,7 +45,7 @@ class clock(FunctionElement[datetime]):  # noqa: N801 - it reads as an SQL funct
 @compiles(clock, "postgresql")
 def _on_postgresql(element: clock, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
-    return f"(clock_timestamp() + {seconds} * interval '1 second')"
+    return f"(clock_timestamp() + ({seconds}) * interval '1 second')"
 
 
 @compiles(clock, "sqlite")
