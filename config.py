@@ -58,6 +58,7 @@ class Config(BaseSettings):
     stop_seconds: float = Field(
         25.0, gt=0, description="After SIGTERM a worker lets its running task go on for so long; then it goes back."
     )
+    log_lines: int = Field(5_000, ge=1, description="Log lines and steps of a task that are kept, of all its attempts.")
     beat_seconds: float = Field(1.0, gt=0, description="How often the scheduler repairs what fell between.")
 
     @field_validator("database_url")

@@ -6,20 +6,22 @@ import functools
 import json
 import math
 import os
+import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from jobs import payloads, task_types
 from jobs.context import TaskContext
+from jobs.redaction import Redactor
 from jobs.states import State
+from jobs.task_types import YEAR
 
 MAX_RESULT_BYTES = 64 * 1024
 MAX_ERROR_CHARACTERS = 4_000
 MAX_TRACEBACK_CHARACTERS = 16_000
-MAX_WAIT_SECONDS = 365 * 86_400.0
 
 
 class Retry(Exception):
@@ -43,7 +45,10 @@ class TimedOut(BaseException):
 
 @dataclass(frozen=True)
 class Claim:
-    """A task that this worker may begin: one row of the claim."""
+    """A task that this worker may begin: one row of the claim.
+
+    `lines` are what earlier attempts wrote; `monotonic` is when this process learned of `claimed_at`.
+    """
 
     id: int
     business_id: int
@@ -56,6 +61,8 @@ class Claim:
     token: str
     claimed_at: datetime
     timeout_seconds: float | None = None
+    lines: int = 0
+    monotonic: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,13 @@ def prepare(claim: Claim) -> Call:
         arguments = payloads.arguments(type_, claim.payload)
     except Exception as error:  # noqa: BLE001 - the handler may have changed, and validators are its author's
         return functools.partial(_refuse, error)
-    return lambda task: type_.handler(task, **arguments)
+    redactor = Redactor(type_, claim.payload)
+
+    def call(task: TaskContext) -> Any:
+        task.begin(at=claim.claimed_at, monotonic=claim.monotonic, said=claim.lines, redact=redactor.text)
+        return redactor.value(type_.handler(task, **arguments))
+
+    return call
 
 
 _NOTHING = Outcome(State.COMPLETED, "completed")
@@ -144,13 +157,15 @@ def _completed(result: Any) -> Outcome:
 def _raised(error: BaseException, claim: Claim) -> Outcome:
     """A retry while attempts remain, for `Retry` and the type's `retry_on`; else the end."""
     type_ = task_types.get(claim.task_type)
-    text = _text(error) if isinstance(error, Retry) else f"{type(error).__name__}: {_text(error)}"
-    trace = None if isinstance(error, Retry) else _trace(error)
+    redact = Redactor(type_, claim.payload).text
+    text, trace = _text(error, redact), None
+    if not isinstance(error, Retry):
+        text, trace = f"{type(error).__name__}: {text}", _trace(error, redact)
     if isinstance(error, Interrupted):
         return Outcome(State.CANCELED, "canceled", error=text, traceback=trace)
     if not _is_retry(error, type_) or claim.attempt >= claim.max_attempts:
         return Outcome(State.FAILED, "failed", error=text, traceback=trace)
-    return Outcome(State.PENDING, "retry", error=text, traceback=trace, retry_seconds=_wait(error, type_))
+    return Outcome(State.PENDING, "retry", error=text, traceback=trace, retry_seconds=_wait(error, type_, claim))
 
 
 def _is_retry(error: BaseException, type_: task_types.TaskType) -> bool:
@@ -158,31 +173,32 @@ def _is_retry(error: BaseException, type_: task_types.TaskType) -> bool:
     return isinstance(as_error, (Retry, *type_.retry_on))
 
 
-def _wait(error: BaseException, type_: task_types.TaskType) -> float:
+def _wait(error: BaseException, type_: task_types.TaskType, claim: Claim) -> float:
     """Seconds until the next attempt, a year at most, whatever the handler said."""
+    usual = type_.wait_after(claim.attempt)
     delay = error.delay if isinstance(error, Retry) else None
     try:
-        wait = type_.retry_seconds if delay is None else float(delay)
+        wait = usual if delay is None else float(delay)
     except (TypeError, ValueError):
-        wait = type_.retry_seconds
-    return MAX_WAIT_SECONDS if math.isnan(wait) else min(max(0.0, wait), MAX_WAIT_SECONDS)
+        wait = usual
+    return YEAR if math.isnan(wait) else min(max(0.0, wait), YEAR)
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, redact: Callable[[str], str]) -> str:
     """What the error says, as a database takes it."""
     try:
         said = str(error)
     except Exception:  # noqa: BLE001 - its own code
         said = "(an error that cannot say what it is)"
-    return _cut(said, MAX_ERROR_CHARACTERS)
+    return _cut(redact(said), MAX_ERROR_CHARACTERS)
 
 
-def _trace(error: BaseException) -> str:
+def _trace(error: BaseException, redact: Callable[[str], str]) -> str:
     try:
         whole = "".join(traceback.format_exception(error))
     except Exception:  # noqa: BLE001 - its own code
         whole = "".join(traceback.format_tb(error.__traceback__))
-    return _cut(whole, MAX_TRACEBACK_CHARACTERS)
+    return _cut(redact(whole), MAX_TRACEBACK_CHARACTERS)
 
 
 def _cut(text: str, limit: int) -> str:

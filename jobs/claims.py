@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, null, select, update
+from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, func, null, select, update
 from sqlalchemy.orm import Session
 
 from jobs import judge, records, task_types
 from jobs.attempts import Claim
-from jobs.models import Task
+from jobs.models import Entry, Task
 from jobs.states import State
 from tenants.clock import clock
 from tenants.models import Business, User
@@ -39,11 +39,21 @@ _CLAIMED = [
 
 
 def claim(
-    session: Session, business_id: int, name: str, *, limit: int, worker: str, lease_seconds: float
+    session: Session,
+    business_id: int,
+    name: str,
+    *,
+    limit: int,
+    worker: str,
+    lease_seconds: float,
+    only: int | None = None,
 ) -> list[Claim]:
-    """Claim the best ready tasks, in order. The pause check and the start are one transaction."""
+    """Claim the best ready tasks, in order; with `only`, none but that one.
+
+    The pause check and the start are one transaction.
+    """
     token = secrets.token_hex(8)
-    best = _best(session, business_id, name, limit)
+    best = _best(session, business_id, name, limit, only)
     rows = session.execute(
         update(_tasks)
         .where(_tasks.c.id.in_(select(best.c.id)))
@@ -61,8 +71,12 @@ def claim(
     if not rows:
         return []
     slug, emails = _names(session, business_id, {row.user_id for row in rows})
+    lines = _lines(session, business_id, [row.id for row in rows if row.attempts > 1])
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
-    claims = [_as_claim(row, business_id, slug, emails.get(row.user_id), token) for row in in_order]
+    claims = [
+        _as_claim(row, business_id, slug, emails.get(row.user_id), token, lines=lines.get(row.id, 0))
+        for row in in_order
+    ]
     kept = _kept([row.claim_alone for row in in_order])
     give_back(session, claims[kept:])
     return claims[:kept]
@@ -137,11 +151,11 @@ def _ready(session: Session, business_id: int, name: str) -> ColumnElement[bool]
     return and_(ready, ~standing.covering()) if standing.pauses else ready
 
 
-def _best(session: Session, business_id: int, name: str, limit: int) -> CTE:
+def _best(session: Session, business_id: int, name: str, limit: int, only: int | None = None) -> CTE:
     """The ids of the ready tasks to claim, locked, passing over those that another worker claims right now."""
     return (
         select(_tasks.c.id)
-        .where(_ready(session, business_id, name))
+        .where(_ready(session, business_id, name), *([] if only is None else [_tasks.c.id == only]))
         .order_by(*Task.claim_order())
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -150,7 +164,19 @@ def _best(session: Session, business_id: int, name: str, limit: int) -> CTE:
     )
 
 
-def _as_claim(row: Row[Any], business_id: int, business: str, user: str | None, token: str) -> Claim:
+def _lines(session: Session, business_id: int, ids: Sequence[int]) -> dict[int, int]:
+    """How much the earlier attempts of these tasks wrote. Who writes much is slow, so a batch holds few of those."""
+    if not ids:
+        return {}
+    counted = session.execute(
+        select(Entry.task_id, func.count())
+        .where(Entry.business_id == business_id, Entry.task_id.in_(ids), Entry.kind != "event")
+        .group_by(Entry.task_id)
+    )
+    return dict(counted.tuples().all())
+
+
+def _as_claim(row: Row[Any], business_id: int, business: str, user: str | None, token: str, *, lines: int = 0) -> Claim:
     return Claim(
         id=row.id,
         business_id=business_id,
@@ -163,6 +189,7 @@ def _as_claim(row: Row[Any], business_id: int, business: str, user: str | None, 
         token=token,
         claimed_at=row.started_at,
         timeout_seconds=row.timeout_seconds,
+        lines=lines,
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from config import Config
 from jobs.payloads import storable
 
 MAX_ENTRY_CHARACTERS = 4_000
-MAX_ENTRIES = 5_000  # of one attempt
+MAX_STEP_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class TaskContext:
         self.business = business
         self.user = user
         self._lock = threading.Lock()
+        self._redact: Callable[[str], str] = str
+        self._known_at, self._known = datetime.now(UTC), time.monotonic()
         self._lines: list[Line] = []
         self._said = 0
         self._done: int | None = None
@@ -52,16 +57,25 @@ class TaskContext:
         self._step: str | None = None
         self._is_new = False
 
+    def begin(self, *, at: datetime, monotonic: float, said: int, redact: Callable[[str], str]) -> None:
+        """The engine's word before the handler starts.
+
+        `at` is the database's time at the moment `monotonic`, so that the clock of this machine decides nothing;
+        `said` are the lines of earlier attempts; `redact` takes the secrets out of a text.
+        """
+        self._known_at, self._known, self._said, self._redact = at, monotonic, said, redact
+
     def log(self, message: str) -> None:
-        """Add a line to the task's log. Long lines are cut, and so is a log of more than 5,000 lines."""
+        """Add a line to the task's log. Long lines are cut, and so is a log of more than LOG_LINES lines."""
         self._say("log", str(message))
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:
         """Name what the handler does in this block."""
-        self._say("step", title)
+        self._say("step", str(title))
+        name = storable(self._redact(str(title))[:MAX_STEP_CHARACTERS])
         with self._lock:
-            outer, self._step, self._is_new = self._step, storable(title[:200]), True
+            outer, self._step, self._is_new = self._step, name, True
         try:
             yield
         finally:
@@ -87,15 +101,24 @@ class TaskContext:
             self._lines, self._is_new = [*news.lines, *self._lines], True
 
     def _say(self, kind: str, text: str) -> None:
+        text = self._redact(text)  # before it is cut: the half of a secret would not be recognised
         if len(text) > MAX_ENTRY_CHARACTERS:
             text = f"{text[:MAX_ENTRY_CHARACTERS]} … {len(text) - MAX_ENTRY_CHARACTERS:,} characters cut"
         with self._lock:
             self._said += 1
-            if self._said == MAX_ENTRIES + 1:
-                text = f"The log is cut here: {MAX_ENTRIES:,} lines are allowed."
-            if self._said <= MAX_ENTRIES + 1:
-                self._lines.append(Line(kind, storable(text), datetime.now(UTC)))
-                self._is_new = True
+            if self._said > _most_lines() + 1:
+                return
+            if self._said == _most_lines() + 1:
+                text = f"The log is cut here: {_most_lines():,} lines of a task are kept."
+            at = self._known_at + timedelta(seconds=time.monotonic() - self._known)
+            self._lines.append(Line(kind, storable(text), at))
+            self._is_new = True
+
+
+@functools.cache
+def _most_lines() -> int:
+    """LOG_LINES, read once: a handler may say much."""
+    return Config.from_env().log_lines
 
 
 def _storable_number(number: float) -> int:

@@ -11,6 +11,7 @@ from typing import Any, NotRequired, Required, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from jobs import redaction
 from jobs.task_types import TaskType
 from tenants.errors import Invalid
 
@@ -32,6 +33,8 @@ def check(type_: TaskType, payload: Any) -> dict[str, Any]:
         raise BadPayload(f"The payload is not JSON: {error}.", field="payload") from None
     if len(encoded) > MAX_BYTES:
         raise BadPayload(f"The payload has {len(encoded):,} bytes; {MAX_BYTES:,} are allowed.", field="payload")
+    if redaction.holds_mask(type_, payload):
+        raise BadPayload(f"{redaction.MASK} stands for a hidden value that is not known here.", field="payload")
     _validate(type_, payload)
     return payload
 
@@ -73,7 +76,7 @@ def _check_shape(value: Any, depth: int = 0) -> None:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise ValueError(f"the key {key!r} is not a string")
+                raise ValueError(f"a key is no string but of type {type(key).__name__}")
             _check_shape(key)
         value = value.values()
     for inner in value:
@@ -85,6 +88,7 @@ def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
         return _adapter(type_.handler).validate_python(payload)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = redaction.Redactor(type_, payload).text(wrong)  # a validator of the type's may repeat what it got
         raise BadPayload(f"The payload does not fit {type_.name}: {wrong}.", field="payload") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import random
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from tenants.errors import Invalid
 
 BUILTIN_MODULES = ("jobs.builtin.count", "jobs.builtin.export", "jobs.builtin.script")
+YEAR = 365 * 86_400.0  # in seconds: no wait or timeout is longer
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _registry: dict[str, TaskType] = {}
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
@@ -24,18 +26,48 @@ class BadTaskModule(Exception):
     """A module named by TASK_MODULES cannot be imported; the message is one line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskType:
-    """A kind of work. `retry_seconds` is the wait before the next attempt."""
+    """A kind of work, with what it may cost. All times are in seconds; no `timeout` means as long as it takes."""
 
     name: str
     title: str
-    queue: str
     handler: Callable[..., Any]
+    queue: str = "default"
+    timeout: float | None = None
     max_attempts: int = 10
     retry_seconds: float = 30.0
+    backoff: float = 1.0
+    max_retry_seconds: float = 3600.0
+    jitter: float = 0.0
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError)
-    timeout: float | None = None
+    secrets: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """ValueError names the first setting that cannot be."""
+        for field, is_good, rule in (
+            ("timeout", self.timeout is None or is_seconds(self.timeout), "seconds, more than 0 and a year at most"),
+            ("max_attempts", _is_count(self.max_attempts), "a whole number from 1 on"),
+            ("max_retry_seconds", _is_number(self.max_retry_seconds, 0, YEAR), "seconds, a year at most"),
+            ("retry_seconds", self._is_wait(self.retry_seconds), "seconds, max_retry_seconds at most"),
+            ("backoff", _is_number(self.backoff, 1, 1000), "a factor between 1 and 1,000"),
+            ("jitter", _is_number(self.jitter, 0, 1), "a share between 0 and 1"),
+            ("retry_on", _are_errors(self.retry_on), "a tuple of exception classes"),
+            ("secrets", _are_keys(self.secrets), "a tuple of payload keys"),
+        ):
+            if not is_good:
+                raise ValueError(f"task type {self.name!r}: {field} must be {rule}, not {getattr(self, field)!r}")
+
+    def wait_after(self, attempt: int) -> float:
+        """Seconds from the end of this attempt to the next one."""
+        try:
+            wait = min(self.retry_seconds * float(self.backoff) ** (attempt - 1), self.max_retry_seconds)
+        except OverflowError:
+            wait = self.max_retry_seconds if self.retry_seconds else 0.0
+        return wait * (1 + random.uniform(-self.jitter, self.jitter))  # noqa: S311 - it spreads load
+
+    def _is_wait(self, value: object) -> bool:
+        return _is_number(self.max_retry_seconds, 0, YEAR) and _is_number(value, 0, self.max_retry_seconds)
 
 
 def task_type(
@@ -43,24 +75,44 @@ def task_type(
     *,
     title: str,
     queue: str = "default",
+    timeout: float | None = None,
     max_attempts: int = 10,
     retry_seconds: float = 30.0,
+    backoff: float = 1.0,
+    max_retry_seconds: float = 3600.0,
+    jitter: float = 0.0,
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError),
-    timeout: float | None = None,
+    secrets: Collection[str] = (),
 ) -> Callable[[_Handler], _Handler]:
     """Register the function below as the handler of a task type.
 
     Its first parameter is the `task` (see `jobs.context.TaskContext`), all others are the payload. It returns the
-    result (JSON), raises `Retry`, or raises anything else to fail.
+    result (JSON), raises `Retry`, or raises anything else to fail. ValueError for a setting that cannot be.
     """
     if not _NAME.fullmatch(name) or not _NAME.fullmatch(queue):
         raise ValueError(f"task type {name!r} in queue {queue!r}: both are lower-case words joined by dots")
+    if isinstance(secrets, str):
+        raise ValueError(f"task type {name!r}: secrets must be a tuple of payload keys, not {secrets!r}")
 
     def register(handler: _Handler) -> _Handler:
+        new = TaskType(
+            name=name,
+            title=title,
+            handler=handler,
+            queue=queue,
+            timeout=timeout,
+            max_attempts=max_attempts,
+            retry_seconds=retry_seconds,
+            backoff=backoff,
+            max_retry_seconds=max_retry_seconds,
+            jitter=jitter,
+            retry_on=retry_on,
+            secrets=frozenset(secrets),
+        )
         standing = _registry.get(name)
-        if standing and standing.handler.__module__ != handler.__module__:
-            raise ValueError(f"task type {name!r} is registered by {standing.handler.__module__} already")
-        _registry[name] = TaskType(name, title, queue, handler, max_attempts, retry_seconds, retry_on, timeout)
+        if standing and _place(standing.handler) != _place(handler):  # a module that is imported again is the same
+            raise ValueError(f"task type {name!r} is registered by {'.'.join(_place(standing.handler))} already")
+        _registry[name] = new
         return handler
 
     return register
@@ -79,7 +131,7 @@ def get(name: str) -> TaskType:
     """The type of this name, or UnknownTaskType."""
     try:
         return _registry[name]
-    except KeyError:
+    except (KeyError, TypeError):
         raise UnknownTaskType(f"No task type {name!r} is registered.", field="task_type") from None
 
 
@@ -102,3 +154,30 @@ def matching(part: str) -> list[TaskType]:
     """The types that have `part` in their title or name, ignoring case."""
     part = part.lower()
     return [one for one in all_types() if part in one.title.lower() or part in one.name]
+
+
+def is_seconds(value: object) -> bool:
+    """Whether it is a duration: more than 0 and a year at most."""
+    return _is_number(value, 0, YEAR) and value != 0
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    """NaN is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and _is_number(value, 1, 2**31 - 1)
+
+
+def _are_errors(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(one, type) and issubclass(one, Exception) for one in value)
+
+
+def _are_keys(value: Collection[object]) -> bool:
+    return all(isinstance(one, str) and one for one in value)
+
+
+def _place(handler: Callable[..., Any]) -> tuple[str, str]:
+    """Where a function is defined: its module and its name there."""
+    return handler.__module__, getattr(handler, "__qualname__", repr(handler))

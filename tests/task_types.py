@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -162,3 +163,34 @@ def daemon(task: TaskContext) -> None:
     script = "import subprocess as s; print(s.Popen(['sleep', '60'], start_new_session=True, stdout=s.DEVNULL).pid)"
     pid = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True).stdout
     witness(f"{task.business} {task.id} daemon {pid.strip()}")
+
+
+@task_type("test.secret", title="Keep a secret", max_attempts=2, retry_seconds=0, secrets=("password", "pin"))
+def secret(task: TaskContext, *, password: Any, pin: int = 0, login: Any = None, how: str = "return") -> object:
+    said = [password, repr(password), json.dumps(password), f"{pin} {pin:,}", repr(repr(login)), json.dumps(login)]
+    witness(f"{task.business} {task.id} {task.attempt} {os.getpid()}")
+    with task.step(f"Logging in with {password}"):
+        for one in said:
+            task.log(f"said {one}")
+        task.log("x" * 3_995 + str(password))
+    if how == "retry" and task.attempt == 1:
+        raise Retry(f"wrong: {password}")
+    if how == "raise":
+        raise LookupError(password) from ConnectionError(said)
+    return {"said": said, "number": pin, str(password): [login], "odd": {(password,): 1} if how == "odd" else None}
+
+
+@task_type("test.open", title="Take its time", timeout=600)
+def patient(task: TaskContext, *, seconds: float = 0.0, lines: int = 0, retry: bool = False, how: str = "") -> str:
+    witness(f"{task.business} {task.id} {task.attempt} {os.getpid()}")
+    for number in range(lines):
+        task.log(f"line {number}")
+    task.progress(1, 2)
+    time.sleep(seconds)
+    if how == "stop":
+        raise KeyboardInterrupt
+    if how == "fail":
+        raise LookupError("no such file")
+    if retry and task.attempt < 2:
+        raise Retry("not yet", delay=0)
+    return "done"
