@@ -2,7 +2,19 @@
 
 from jobs.attempts import Interrupted, Retry, TimedOut
 from jobs.context import TaskContext
+from jobs.inline import Held, Inline, run_inline
 from jobs.task_types import task_type
-from jobs.tasks import submit
+from jobs.tasks import DuplicateTask, submit
 
-__all__ = ["Interrupted", "Retry", "TaskContext", "TimedOut", "submit", "task_type"]
+__all__ = [
+    "DuplicateTask",
+    "Held",
+    "Inline",
+    "Interrupted",
+    "Retry",
+    "TaskContext",
+    "TimedOut",
+    "run_inline",
+    "submit",
+    "task_type",
+]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,10 +12,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from jobs import queue, submit, task_types
+from jobs import queue, run_inline, submit, task_types
 from jobs.models import Task
 from jobs.payloads import BadPayload
-from jobs.tasks import NoZone, UnknownBusiness, UnknownUser
+from jobs.tasks import BadKey, BadTimeout, NoZone, UnknownBusiness, UnknownUser
 from tenants.errors import Invalid
 from tests import look
 from tests.factories import Cast
@@ -99,17 +101,45 @@ def test_a_rolled_back_savepoint_forgets_no_wake_of_the_outer_transaction(db: Se
         ({"title": "NUL \x00"}, Invalid, "title"),
         ({"priority": 2**31}, Invalid, "priority"),
         ({"priority": "high"}, Invalid, "priority"),
+        ({"priority": True}, Invalid, "priority"),
         ({"start_at": datetime(2030, 1, 1)}, NoZone, "start_at"),  # noqa: DTZ001 - this is the point
+        ({"start_at": datetime(9999, 1, 1, tzinfo=UTC)}, Invalid, "start_at"),
+        ({"start_at": "tomorrow"}, Invalid, "start_at"),
+        ({"task_type": ["test.note"]}, task_types.UnknownTaskType, "task_type"),
+        ({"business": None}, UnknownBusiness, "business"),
+        ({"user": 7}, UnknownUser, "user"),
+        ({"title": 7}, Invalid, "title"),
+        *[({"timeout": one}, BadTimeout, "timeout") for one in (0, -1, math.nan, math.inf, True, "soon", 10**9)],
+        *[({"unique_key": one}, BadKey, "unique_key") for one in ("", "x" * 201, "NUL \x00", "\ud800", 7)],
+        *[({"unique_key": "k", "unique_for": one}, BadKey, "unique_for") for one in (0, -1, math.nan, "a day", 10**9)],
+        ({"unique_key": "k", "unique_for": timedelta(days=-1)}, BadKey, "unique_for"),
+        ({"unique_for": 60}, BadKey, "unique_for"),
     ],
 )
+@pytest.mark.parametrize("how", [submit, run_inline])
 def test_bad_input_is_a_typed_error_and_no_row(
-    db: Session, cast: Cast, wrong: dict[str, Any], error: type[Invalid], field: str
+    cast: Cast, how: Callable[..., object], wrong: dict[str, Any], error: type[Invalid], field: str
 ) -> None:
+    if how is run_inline and "start_at" in wrong:
+        return  # it starts at once, and takes no such argument
     asked = {"task_type": "test.note", "business": "acme", "user": BEN, **wrong}
     with pytest.raises(error) as raised:
-        submit(asked.pop("task_type"), **asked)
+        how(asked.pop("task_type"), **asked)
+    assert type(raised.value) is error
     assert raised.value.field == field
+    assert raised.value.message
     assert count() == 0
+
+
+def test_a_timeout_and_a_key_are_kept(db: Session, cast: Cast) -> None:
+    id_ = submit("test.note", business="acme", timeout=2.5, unique_key="k" * 200, unique_for=timedelta(minutes=1))
+    task = look.task(id_)
+    assert (task.timeout_seconds, task.unique_key) == (2.5, "k" * 200)
+    assert task.unique_until
+    assert abs(task.unique_until - task.created_at - timedelta(minutes=1)) < timedelta(seconds=1)
+    plain = look.task(submit("test.open", business="acme"))
+    assert (plain.timeout_seconds, task_types.get("test.open").timeout) == (None, 600)
+    assert (plain.unique_key, plain.unique_until) == (None, None)
 
 
 def test_an_archived_business_takes_no_tasks(db: Session, cast: Cast) -> None:
