@@ -20,6 +20,7 @@ from wtforms import (
 )
 from wtforms.validators import InputRequired, Optional, ValidationError
 
+from jobs import tasks
 from jobs.judge import Target
 from jobs.models import Task
 from jobs.tasks import Changes
@@ -57,7 +58,7 @@ class EditForm(FlaskForm):
             title=task.title or "",
             priority=task.priority,
             start_at=_as_typed(task.next_try_at),
-            payload=pretty_json(task.payload),
+            payload=pretty_json(tasks.shown_payload(task)),
         )
 
     def validate_payload(self, field: TextAreaField) -> None:

@@ -50,6 +50,7 @@ def show(task_id: int) -> Response:
         fragment="tasks/_details.html",
         row=row,
         task=row.task,
+        payload=tasks.shown_payload(row.task),
         pause=_pause_of(row),
         attempts=attempts,
         entries=tasks.entries(db.session, g.actor, task_id),
