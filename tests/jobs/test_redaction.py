@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import AfterValidator
 
-from jobs import task_types
+from jobs import payloads, task_types
+from jobs.context import TaskContext
+from jobs.payloads import BadPayload
 from jobs.redaction import MASK, Redactor, masked, unmasked
 
 SPECIAL = "canary'\"\\/\n\té\N{GRINNING FACE}%z"
@@ -79,3 +83,25 @@ def test_a_type_without_secrets_shows_and_keeps_everything() -> None:
     assert masked("test.note", payload) == payload
     assert unmasked(type_, payload, {"password": "other"}) == payload
     assert Redactor(type_, payload).value(payload) is payload
+
+
+def test_a_step_is_named_without_them_while_it_runs() -> None:
+    task = TaskContext(1, 1, "acme", None)
+    task.begin(at=datetime.now(UTC), monotonic=0.0, said=0, redact=redactor("canary-1").text)
+    with task.step("x" * 190 + "canary-1" + "y" * 20):
+        news = task.news()
+    assert news
+    assert news.step == ("x" * 190 + MASK + "y" * 20)[:200]
+    assert "canary" not in news.lines[0].text
+
+
+def test_a_validator_that_repeats_what_it_got_tells_nothing() -> None:
+    def refuse(text: str) -> str:
+        raise ValueError(f"{text} is too weak")
+
+    def handler(task: TaskContext, *, password: Annotated[str, AfterValidator(refuse)]) -> None: ...
+
+    handler.__annotations__["password"] = Annotated[str, AfterValidator(refuse)]
+    own = task_types.TaskType(name="own", title="Own", handler=handler, secrets=frozenset({"password"}))
+    with pytest.raises(BadPayload, match="••• is too weak"):
+        payloads.check(own, {"password": "canary-1"})
