@@ -18,11 +18,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from config import Config
-from jobs import attempts, claims, judge, queue, tasks
+from jobs import attempts, claims, judge, queue, records, tasks
 from jobs.attempts import Call, Claim
-from jobs.claims import Ended
 from jobs.context import TaskContext
 from jobs.models import Attempt, Task
+from jobs.records import Ended
 from jobs.states import State
 from tenants.database import transaction
 from tenants.errors import Conflict
@@ -143,8 +143,8 @@ class _Here:
             began = time.monotonic()
             outcome = attempts.perform(claim, context, stoppable)
             ended = time.monotonic()
-        started_at, ended_at = (claim.claimed_at + timedelta(seconds=at - claim.monotonic) for at in (began, ended))
-        end = Ended(claim, outcome, started_at, ended_at, context.news(), os.getpid())
+        times = began - claim.monotonic, ended - claim.monotonic
+        end = Ended(claim, outcome, *times, os.getpid(), context.news())
         answer = self._record(end, name)
         if self._stopped:
             raise self._stopped
@@ -172,7 +172,7 @@ class _Here:
             try:
                 with transaction(claims=True) as session:
                     if news:
-                        claims.tell(session, [(claim, news)])
+                        records.tell(session, [(claim, news)])
                     claims.renew(session, self.worker, os.getpid(), self.config.lease_seconds)
                 beaten_at = now
             except Exception as error:  # noqa: BLE001 - without this thread the lease would run out
@@ -195,7 +195,7 @@ class _Here:
     def _write(self, ended: Ended, name: str) -> Inline:
         claim = ended.claim
         with transaction(claims=True) as session:
-            claims.record(session, [ended], self.worker)
+            records.record(session, [ended], self.worker)
             state = session.scalar(select(Task.state).where(Task.id == claim.id))
             number = Attempt.number == claim.attempt
             written = session.scalar(select(Attempt).where(Attempt.task_id == claim.id, number))
