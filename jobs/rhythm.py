@@ -84,15 +84,14 @@ class Rhythm:
         if self.cron is None:
             return due + (now - due) // self._interval * self._interval
         none_since = now
-        while none_since - due >= _MINUTE:  # by halves: a year of minutes takes twenty steps
+        while none_since - due >= _MINUTE:  # due times are a minute apart; by halves, a year takes twenty steps
             middle = due + (none_since - due) / 2
             found = self.after(middle)
             if found <= now:
                 due = found
             else:
                 none_since = middle
-        following = self.after(due)
-        return following if following <= now else due
+        return due
 
     def series(self, due: datetime, until: datetime | None = None) -> Iterator[datetime]:
         """`due` and the due times after it, in order, up to and with `until`."""
