@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -67,26 +68,33 @@ class TurnWorker(Worker):
 
     def execute_job(self, job: Job, from_queue: Queue) -> None:
         """Take one turn. What is not a turn is refused: whoever reaches Redis must not run code."""
-        with self.connection.pipeline() as pipeline:
-            pipeline.delete(job.key)
-            pipeline.lrem(from_queue.intermediate_queue_key, 1, job.id)
-            pipeline.execute()
         try:
-            self._take(*job.about)  # type: ignore[attr-defined]
+            turn = job.about  # type: ignore[attr-defined]
         except (queue.ForeignJob, DeserializationError) as error:
             log.warning("a foreign job is refused", job=job.id, error=str(error))
+            self._forget(job, from_queue)
+        else:
+            self._take(turn, lambda: self._forget(job, from_queue))
 
-    def _take(self, business_id: int, name: str, ticket: str) -> None:
-        self._state = WorkerStatus.BUSY  # so that SIGTERM waits; the spare begins before Redis is told
-        horse = self._saddled(business_id, name, ticket)
+    def _forget(self, job: Job, from_queue: Queue) -> None:
+        """Nothing of a popped turn stays in Redis: it is made again if it is lost."""
+        with self.connection.pipeline() as at_once:
+            at_once.delete(job.key)
+            at_once.lrem(from_queue.intermediate_queue_key, 1, job.id)
+            at_once.hset(self.key, "state", self.get_state())  # type: ignore[no-untyped-call]
+            at_once.execute()
+
+    def _take(self, turn: tuple[int, str, str], then: Callable[[], None]) -> None:
+        self._state = WorkerStatus.BUSY  # so that SIGTERM waits; the horse begins before Redis is told
+        horse = self._saddled(*turn)
         try:
             self._horse_pid = horse.pid
+            queue.quietly(then)
             self._spare = Horse()
-            self.set_state(WorkerStatus.BUSY)
             guard = Guard(horse, self.name, knocks=self._was_knocked, stops=lambda: self.stops, beat=self._beat)
             if guard.watch():
-                queue.quietly(queue.begin_turn, business_id, name, ticket)
-                queue.quietly(queue.wake_now, business_id, name)
+                queue.quietly(queue.begin_turn, *turn)
+                queue.quietly(queue.wake_now, *turn[:2])
         finally:
             self._horse_pid = 0
             horse.close()
