@@ -81,7 +81,7 @@ class TurnWorker(Worker):
         with self.connection.pipeline() as at_once:
             at_once.delete(job.key)
             at_once.lrem(from_queue.intermediate_queue_key, 1, job.id)
-            at_once.hset(self.key, "state", self.get_state())  # type: ignore[no-untyped-call]
+            at_once.hset(self.key, "state", self.get_state())
             at_once.execute()
 
     def _take(self, turn: tuple[int, str, str], then: Callable[[], None]) -> None:
