@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy import exists, select, update
 
-from jobs import leases, queue, settling, task_types
+from jobs import judge, leases, queue, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
@@ -19,6 +19,9 @@ from tenants.models import Business
 log = structlog.get_logger()
 
 _SETTLE_SECONDS = 0.5  # of one beat
+_is_touched = exists().where(
+    Pause.settled_at.is_(None), (Pause.business_id == Business.id) | Pause.business_id.is_(None)
+)
 
 
 class Beat:
@@ -60,19 +63,21 @@ class Beat:
 
     def end_expired_pauses(self) -> None:
         """Write down the end of pauses whose time is over. They stopped counting by themselves."""
-        with transaction() as session:
-            session.execute(
-                update(Pause).where(Pause.ended_at.is_(None), Pause.until <= clock()).values(ended_at=Pause.until)
-            )
+        over = (Pause.ended_at.is_(None), Pause.until <= clock())
+        with transaction(read_only=True) as session:
+            found = session.execute(select(Pause.id, Pause.business_id).where(*over)).all()
+        for id_, business_id in found:
+            with transaction() as session:
+                judge.stop_claims(session, business_id)  # whoever saw it open still may mark its tasks
+                session.execute(update(Pause).where(Pause.id == id_, *over).values(ended_at=Pause.until))
 
     def settle(self) -> None:
         """Mark what is paused and unmark what is not, in chunks, for half a second at most."""
         ends_at = time.monotonic() + _SETTLE_SECONDS
         for business_id in self._unsettled():
-            moved = 1
-            while moved and time.monotonic() < ends_at:
-                with transaction(claims=True) as session:
-                    moved = settling.settle(session, business_id)
+            settling.settle_until(ends_at, business_id, claims=True)
+        with transaction(claims=True) as session:
+            settling.finish_system_wide(session)
 
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""
@@ -96,13 +101,9 @@ class Beat:
             self._missing.pop(pair, None)
 
     def _unsettled(self) -> list[int]:
-        """The businesses under a pause, and those with tasks that are marked as paused."""
-        under_pause = exists().where(
-            Pause.ended_at.is_(None), (Pause.business_id == Business.id) | Pause.business_id.is_(None)
-        )
-        marked = exists().where(Task.business_id == Business.id, Task.stands(State.PAUSED))
+        """The businesses that a pause touches: an open one, or one that ended and left marks."""
         with transaction(read_only=True) as session:
-            return list(session.scalars(select(Business.id).where(under_pause | marked)))
+            return list(session.scalars(select(Business.id).where(_is_touched)))
 
     def _ready(self) -> list[tuple[int, str]]:
         """Every (business, queue) with a task that may start now."""
@@ -118,6 +119,7 @@ class Beat:
                             Task.stands(State.PENDING),
                             Task.next_try_at <= clock(),
                         )
+                        | _is_touched
                     )
                 )
             ]

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, func, null, select, update
 from sqlalchemy.orm import Session
 
-from jobs import judge, records, task_types
+from jobs import judge, limits, records, settling
 from jobs.attempts import Claim
 from jobs.models import Entry, Task
 from jobs.states import State
@@ -52,8 +52,17 @@ def claim(
 
     The pause check and the start are one transaction.
     """
+    now = judge.standing(session, business_id)
+    if now.ended or limits.any_of(name, now):
+        judge.one_at_a_time(session, business_id)
+    types = limits.open_types(session, business_id, name, now)
+    if not types:
+        return []
+    ready = _ready(business_id, name, types)
+    settling.bring_back(session, business_id, now, ready, limit)
     token = secrets.token_hex(8)
-    best = _best(session, business_id, name, limit, only)
+    wanted = [now.sparing(), ready, Task.stands(State.PENDING)]
+    best = _best(and_(*wanted, *([] if only is None else [_tasks.c.id == only])), limit)
     rows = session.execute(
         update(_tasks)
         .where(_tasks.c.id.in_(select(best.c.id)))
@@ -89,7 +98,14 @@ def _kept(alone: Sequence[bool]) -> int:
 
 def any_ready(session: Session, business_id: int, name: str) -> bool:
     """Whether a claim would find something now."""
-    return bool(session.scalar(select(exists().where(_ready(session, business_id, name)))))
+    now = judge.standing(session, business_id)
+    types = limits.open_types(session, business_id, name, now)
+    ready = and_(now.sparing(), _ready(business_id, name, types))
+    states = [
+        Task.stands(State.PENDING),
+        *(and_(Task.stands(State.PAUSED), one.covering()) for one in now.ended.values()),
+    ]
+    return bool(types) and any(session.scalar(select(exists().where(ready, state))) for state in states)
 
 
 def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> set[int]:
@@ -100,7 +116,7 @@ def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> 
             _tasks.c.id.in_([one.id for one in claimed]),
             _tasks.c.claim_token.in_({one.token for one in claimed}),
             _tasks.c.lease_until > clock(),
-            ~standing.covering(),
+            standing.sparing(),
         )
     )
     return set(rows)
@@ -138,24 +154,18 @@ def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) ->
     return _as_claim(row, row.business_id, "", None, row.claim_token) if row else None
 
 
-def _ready(session: Session, business_id: int, name: str) -> ColumnElement[bool]:
-    """True of what may start now: pending, due, of a type known here, and under no pause."""
-    standing = judge.standing(session, business_id)
-    ready = and_(
-        Task.business_id == business_id,
-        Task.queue == name,
-        Task.stands(State.PENDING),
-        Task.next_try_at <= clock(),
-        Task.task_type.in_([one.name for one in task_types.all_types() if one.queue == name]),
+def _ready(business_id: int, name: str, types: Sequence[str]) -> ColumnElement[bool]:
+    """True of what is due, of one of these types."""
+    return and_(
+        Task.business_id == business_id, Task.queue == name, Task.next_try_at <= clock(), Task.task_type.in_(types)
     )
-    return and_(ready, ~standing.covering()) if standing.pauses else ready
 
 
-def _best(session: Session, business_id: int, name: str, limit: int, only: int | None = None) -> CTE:
+def _best(ready: ColumnElement[bool], limit: int) -> CTE:
     """The ids of the ready tasks to claim, locked, passing over those that another worker claims right now."""
     return (
         select(_tasks.c.id)
-        .where(_ready(session, business_id, name), *([] if only is None else [_tasks.c.id == only]))
+        .where(ready)
         .order_by(*Task.claim_order())
         .limit(limit)
         .with_for_update(skip_locked=True)

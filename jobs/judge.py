@@ -1,20 +1,22 @@
-"""The one judge of what may start: the open pauses of a business, and the lock between pausing and claiming."""
+"""The one judge of what may start: the pauses and limits of a business, and the locks between these and claiming."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, and_, false, or_, select, text
+from sqlalchemy import ColumnElement, Integer, and_, case, cast, false, null, or_, select, text, true, union_all
 from sqlalchemy.orm import Session
 
-from jobs.models import Pause, Task
+from jobs.models import Limit, Pause, Task
 from tenants.clock import clock
 
 CLAIM_VALID_SECONDS = 0.050  # a claimed task begins within this time of its claim, or is checked again
 
 _LOCK_CLASS = 0x51CE  # names our advisory locks on PostgreSQL; the second key is the business, 0 the installation
+_ORDER_CLASS = 0x51CF
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(:lock, 0), pg_advisory_xact_lock_shared(:lock, :business)")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:lock, :business)")
+_PATIENCE = text("SET LOCAL lock_timeout = '10s'")  # a claimer frozen in mid-transaction must not stop the beat
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ class Standing:
     """The open pauses that touch one business, by id: the one judge of what may start there.
 
     Claims, settling and pages all ask it. It holds literal targets, not a subquery, since planners understand those.
+    `ended` are the pauses that are over, but some of whose tasks may still be marked; `limits` is how many tasks may
+    run at once by type, and in all (None), as set for this business.
     """
 
     pauses: dict[int, Target]
+    ended: dict[int, Target] = field(default_factory=dict)
+    limits: dict[str | None, int] = field(default_factory=dict)
 
     def covering(self) -> ColumnElement[bool]:
         """True of a task that may not start."""
@@ -59,6 +65,10 @@ class Standing:
             both.append(Task.task_type.in_(types))
         return or_(*both) if both else false()
 
+    def sparing(self) -> ColumnElement[bool]:
+        """True of a task that no pause holds."""
+        return ~self.covering() if self.pauses else true()
+
     def over(self, user_id: int | None, task_type: str) -> int | None:
         """The id of the oldest pause that covers such a task."""
         return next((id_ for id_, target in self.pauses.items() if target.covers(user_id, task_type)), None)
@@ -69,13 +79,25 @@ class Standing:
 
 
 def standing(session: Session, business_id: int) -> Standing:
-    """The pauses that count in a business at this moment."""
+    """The pauses and limits that count in a business at this moment, in one query."""
+    is_open_now = case((is_open(), 1), else_=0)
+    none = cast(null(), Integer)
     rows = session.execute(
-        select(Pause.id, Pause.business_id, Pause.user_id, Pause.task_type)
-        .where(is_open(), touching(business_id))
-        .order_by(Pause.id)
+        union_all(
+            select(Pause.id, is_open_now, none, Pause.business_id, Pause.user_id, Pause.task_type).where(
+                Pause.settled_at.is_(None), touching(business_id)
+            ),
+            select(none, none, Limit.max_running, Limit.business_id, none, Limit.task_type).where(
+                Limit.business_id == business_id
+            ),
+        )
+    ).all()
+    pauses = sorted((id_, is_open_, Target(*target)) for id_, is_open_, _, *target in rows if id_ is not None)
+    return Standing(
+        {id_: target for id_, is_open_, target in pauses if is_open_},
+        {id_: target for id_, is_open_, target in pauses if not is_open_},
+        {row.task_type: most for row in rows if (most := row[2]) is not None},
     )
-    return Standing({id_: Target(*target) for id_, *target in rows})
 
 
 def let_claims_pass(session: Session, business_id: int) -> None:
@@ -91,7 +113,17 @@ def let_claims_pass(session: Session, business_id: int) -> None:
 def stop_claims(session: Session, business_id: int | None) -> None:
     """Wait for the claims under way and keep new ones out until the commit. SQLite's write lock does so by itself."""
     if session.get_bind().dialect.name == "postgresql":
+        session.execute(_PATIENCE)
         session.execute(_EXCLUSIVE, {"lock": _LOCK_CLASS, "business": business_id or 0})
+
+
+def one_at_a_time(session: Session, business_id: int) -> None:
+    """Let the claims of a business follow each other until the commit, so that each sees what the one before did.
+
+    Ask for it after `let_claims_pass`, never before. SQLite's write lock does so by itself.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_EXCLUSIVE, {"lock": _ORDER_CLASS, "business": business_id})
 
 
 def is_open() -> ColumnElement[bool]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import judge, payloads, settling, task_types
 from jobs.judge import Standing, Target, is_open, touching
-from jobs.models import Pause, Task
-from jobs.states import WAITING
+from jobs.models import Pause, Schedule, Task
+from jobs.states import WAITING, State
 from tenants import audit
 from tenants.clock import clock
 from tenants.errors import Invalid, NotFound
@@ -23,13 +24,19 @@ class NoReason(Invalid):
     """A pause needs a reason, of 500 characters at most."""
 
 
-def pause(session: Session, by: Actor, target: Target, reason: str) -> Pause:
-    """Stop new starts of `target`. Repeating it answers the first pause; running tasks finish.
+class BadUntil(Invalid):
+    """A pause ends at a time in the future, with a time zone."""
 
-    The commit returns when no matching task begins any more.
+
+def pause(session: Session, by: Actor, target: Target, reason: str, until: datetime | None = None) -> Pause:
+    """Stop new starts of `target`, until then or until a resume. Repeating it answers the first pause.
+
+    Running tasks finish. The commit returns when no matching task begins any more.
     """
     by.require(May.PAUSE_SYSTEM if target.business_id is None else May.PAUSE, target.business_id)
     _check(session, target)
+    if until and not _is_ahead(session, until):
+        raise BadUntil(field="until")
     if not reason.strip() or len(reason) > 500 or reason != payloads.storable(reason):
         raise NoReason(field="reason")
     judge.stop_claims(session, target.business_id)
@@ -37,10 +44,11 @@ def pause(session: Session, by: Actor, target: Target, reason: str) -> Pause:
     first = session.scalar(select(Pause).where(is_open(), *_about(target)))
     if first:
         return first
-    new = Pause(**vars(target), reason=reason.strip(), created_by=by.user.id)
+    new = Pause(**vars(target), reason=reason.strip(), until=until, created_by=by.user.id)
     session.add(new)
     session.flush()
-    audit.record(session, by, "pause", f"pause:{new.id}", after=vars(target), reason=new.reason)
+    after = {**vars(target), **({"until": until.isoformat()} if until else {})}
+    audit.record(session, by, "pause", f"pause:{new.id}", after=after, reason=new.reason)
     return new
 
 
@@ -49,6 +57,7 @@ def resume(session: Session, by: Actor, pause_id: int) -> Pause:
     standing_one = get(session, by, pause_id)
     by.require(May.PAUSE_SYSTEM if standing_one.business_id is None else May.PAUSE)
     if standing_one.ended_at is None:
+        judge.stop_claims(session, standing_one.business_id)
         _end(session, by, [standing_one])
     return standing_one
 
@@ -65,11 +74,42 @@ class Resumed:
 def resume_all(session: Session, by: Actor) -> Resumed:
     """End every pause of the business. Those of the whole installation stay."""
     by.require(May.PAUSE)
+    judge.stop_claims(session, by.business.id)
     before = judge.standing(session, by.business.id)
     held, still = held_back(session, by, before), held_back(session, by, before.system_wide())
     ours = session.scalars(select(Pause).where(is_open(), Pause.business_id == by.business.id)).all()
     _end(session, by, ours)
     return Resumed(len(ours), held - still, still)
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What a pause would touch: tasks that wait or run, the users these belong to, schedules that make more."""
+
+    waiting: int
+    running: int
+    users: int
+    schedules: int
+
+
+def impact(session: Session, by: Actor, target: Target) -> Impact:
+    """What pausing `target` would touch at this moment. Nothing is changed."""
+    by.require(May.PAUSE_SYSTEM if target.business_id is None else May.PAUSE, target.business_id)
+    waiting, running, users = session.execute(
+        select(
+            func.count().filter(Task.state.in_(sorted(WAITING))),
+            func.count().filter(Task.state.in_([State.RUNNING, State.CANCELLING])),
+            func.count(Task.user_id.distinct()),
+        ).where(
+            *_inside(target, Task),
+            Task.state.in_([*sorted(WAITING), State.RUNNING, State.CANCELLING]),
+            target.covering(),
+        )
+    ).one()
+    if target.user_id is not None:  # a schedule's tasks have no user
+        return Impact(waiting, running, users, 0)
+    made = select(func.count()).where(*_inside(target, Schedule), Schedule.task_type == target.task_type)
+    return Impact(waiting, running, users, session.scalar(made) or 0)
 
 
 def get(session: Session, by: Actor, pause_id: int) -> Pause:
@@ -123,6 +163,15 @@ def _about(target: Target) -> list[ColumnElement[bool]]:
     return [getattr(Pause, name).is_not_distinct_from(value) for name, value in vars(target).items()]
 
 
+def _inside(target: Target, table: type[Task] | type[Schedule]) -> list[ColumnElement[bool]]:
+    return [] if target.business_id is None else [table.business_id == target.business_id]
+
+
+def _is_ahead(session: Session, until: datetime) -> bool:
+    now = session.scalar(select(clock()))
+    return until.tzinfo is not None and now is not None and until > now
+
+
 def _check(session: Session, target: Target) -> None:
     """A pause is about somebody and something that the business knows."""
     if target.task_type is not None and not _used(session, target):
@@ -152,4 +201,5 @@ def _end(session: Session, by: Actor, ended: Sequence[Pause]) -> None:
         )
         session.refresh(one)
         audit.record(session, by, "resume", f"pause:{one.id}", before={"reason": one.reason})
-        settling.after_commit(session, one.business_id)
+        settling.wake_after_commit(session, Target(one.business_id, one.user_id, one.task_type))
+        settling.settle_after_commit(session, one.business_id)

@@ -1,43 +1,87 @@
-"""Settling: marking what the registry of pauses holds as Paused, and unmarking what it no longer holds."""
+"""Settling: marking what the registry of pauses holds as Paused, and unmarking what it no longer holds.
+
+The mark only keeps such rows out of the way of claims. So what stands before others is marked first, and a claim
+unmarks what it needs of an ended pause by itself; the rest is done in chunks, when it is done.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Select, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs import judge, queue, task_types
-from jobs.models import Task
+from jobs.judge import Standing, Target
+from jobs.models import Pause, Task
 from jobs.states import State
+from tenants.clock import clock
 from tenants.database import on_commit, transaction
+from tenants.models import Business
 
 log = structlog.get_logger()
 
 ANSWER_SECONDS = judge.CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
 CHUNK = 1000  # rows settled in one transaction
-_AT_ONCE_SECONDS = 0.1  # spent on settling before the answer; the beat does the rest
+_AT_ONCE_SECONDS = 0.05  # spent on settling before the answer; the beat does the rest
+_GAP_SECONDS = 0.01  # between two chunks, and as long as a chunk took: else claims on SQLite wait for all of them
 
 
 def settle(session: Session, business_id: int, chunk: int = CHUNK) -> int:
-    """Set aside what is paused, bring back what no longer is, in claim order; answer the rows moved.
+    """Set aside what is paused at the head of the queues, bring back what no longer is; answer the rows moved.
 
     Idempotent: the registry is the truth and `paused` only a mark, so that claims need not wade through such rows.
     """
     judge.let_claims_pass(session, business_id)
     now = judge.standing(session, business_id)
-    aside = (
-        _move(session, business_id, State.PENDING, State.PAUSED, where=now.covering(), chunk=chunk)
-        if now.pauses
-        else []
-    )
-    back = _move(session, business_id, State.PAUSED, State.PENDING, where=~now.covering(), chunk=chunk)
-    for name in set(back):
-        queue.wake(session, business_id, name)
-    return len(aside) + len(back)
+    moved = sum(_set_aside(session, business_id, name, now, chunk) for name in task_types.queues() if now.pauses)
+    if now.ended:
+        judge.one_at_a_time(session, business_id)  # a claim would pass over the rows that are locked here
+    for id_, target in now.ended.items():
+        moved += _move(session, _marked(business_id, target, now).limit(chunk), State.PENDING)
+        if target.business_id is not None and not _is_left(session, business_id, target, now):
+            _settled(session, id_)
+    return moved
+
+
+def settle_until(ends_at: float, business_id: int, **options: Any) -> None:
+    """Settle chunk after chunk until all is done or it is so late; claims get their turn in between."""
+    while True:
+        began = time.monotonic()
+        with transaction(**options) as session:
+            moved = settle(session, business_id)
+        now = time.monotonic()
+        gap = max(_GAP_SECONDS, now - began)
+        if not moved or now + gap >= ends_at:
+            return
+        time.sleep(gap)
+
+
+def bring_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool], limit: int) -> None:
+    """Unmark, in claim order, what a claim of `limit` tasks may need of the pauses that ended."""
+    for target in now.ended.values():
+        best = _marked(business_id, target, now).where(ready).order_by(*Task.claim_order()).limit(limit)
+        _move(session, best, State.PENDING)
+
+
+def finish_system_wide(session: Session) -> None:
+    """Note of each ended pause of the whole installation that no business has marked tasks of it any more."""
+    ended = session.execute(
+        select(Pause.id, Pause.user_id, Pause.task_type).where(
+            Pause.settled_at.is_(None), Pause.business_id.is_(None), Pause.ended_at.is_not(None)
+        )
+    ).all()
+    for id_, *what in ended:
+        target = Target(None, *what)
+        if not any(
+            _is_left(session, business_id, target, judge.standing(session, business_id))
+            for business_id in _businesses_marked(session, target)
+        ):
+            _settled(session, id_)
 
 
 def answer_late_enough(session: Session, business_id: int | None) -> None:
@@ -50,45 +94,76 @@ def answer_late_enough(session: Session, business_id: int | None) -> None:
         time.sleep(max(0.0, session.info["pauses answer at"] - time.monotonic()))
 
     on_commit(session, "pauses note", note)
-    after_commit(session, business_id)
+    settle_after_commit(session, business_id)
     on_commit(session, "pauses wait", wait)
 
 
-def after_commit(session: Session, business_id: int | None) -> None:
-    """Begin to settle at once, so that the first released tasks start at once. The beat does the rest."""
+def wake_after_commit(session: Session, target: Target) -> None:
+    """Queue turns for what an ended pause releases, so that the first tasks start at once."""
+    names = task_types.queues()
+    for business_id in [target.business_id] if target.business_id else _businesses_marked(session, target):
+        for name in names:
+            queue.wake(session, business_id, name)
+
+
+def settle_after_commit(session: Session, business_id: int | None) -> None:
+    """Begin to settle at once. The beat does the rest, and that of the whole installation."""
 
     def act() -> None:
         try:
-            until, moved = time.monotonic() + _AT_ONCE_SECONDS, CHUNK
-            while moved >= CHUNK and time.monotonic() < until:
-                with transaction() as own:
-                    moved = settle(own, business_id or 0)
+            settle_until(time.monotonic() + _AT_ONCE_SECONDS, business_id or 0)
         except SQLAlchemyError as error:  # the pause itself is committed: what is left is the beat's
             log.warning("not settled yet", business=business_id, error=str(error))
 
     if business_id is not None:
         on_commit(session, ("settle", business_id), act)
-        for name in task_types.queues():
-            queue.wake(session, business_id, name)
 
 
-def _move(
-    session: Session, business_id: int, old: State, new: State, *, where: ColumnElement[bool], chunk: int
-) -> Sequence[str]:
-    """Move up to `chunk` tasks between the two waiting states; answer the queue of each."""
-    best = (
+def _set_aside(session: Session, business_id: int, name: str, now: Standing, chunk: int) -> int:
+    """Mark what is paused among the first tasks of a queue: what stands behind them is in nobody's way yet."""
+    head = (
         select(Task.id)
-        .where(Task.business_id == business_id, Task.stands(old), where)
+        .where(Task.business_id == business_id, Task.queue == name, Task.stands(State.PENDING))
         .order_by(*Task.claim_order())
         .limit(chunk)
-        .with_for_update(skip_locked=True)
-        .cte("best")
+        .cte("head")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    return session.scalars(
+    covered = select(Task.id).where(Task.id.in_(select(head.c.id)), Task.stands(State.PENDING), now.covering())
+    return _move(session, covered, State.PAUSED)
+
+
+def _marked(business_id: int, target: Target, now: Standing) -> Select[tuple[int]]:
+    """The tasks of an ended pause that are marked still, though no pause holds them any more."""
+    return select(Task.id).where(
+        Task.business_id == business_id, Task.stands(State.PAUSED), target.covering(), ~now.covering()
+    )
+
+
+def _is_left(session: Session, business_id: int, target: Target, now: Standing) -> bool:
+    """Whether any is marked still. It sees those, too, that somebody has locked and a move passes over."""
+    return bool(session.scalar(select(_marked(business_id, target, now).exists())))
+
+
+def _settled(session: Session, pause_id: int) -> None:
+    """Nothing can be marked for this pause any more: ending it waited for all that might do so."""
+    ended = (Pause.id == pause_id, Pause.ended_at.is_not(None))
+    session.execute(update(Pause).where(*ended).values(settled_at=clock()))
+
+
+def _businesses_marked(session: Session, target: Target) -> Sequence[int]:
+    marked = exists().where(Task.business_id == Business.id, Task.stands(State.PAUSED), target.covering())
+    return session.scalars(select(Business.id).where(marked)).all()
+
+
+def _move(session: Session, wanted: Select[tuple[int]], state: State) -> int:
+    """Move these tasks to the other waiting state, passing over those that somebody else has locked."""
+    best = wanted.with_for_update(skip_locked=True).cte("best").prefix_with("MATERIALIZED", dialect="postgresql")
+    moved = session.scalars(
         update(Task)
         .where(Task.id.in_(select(best.c.id)))
-        .values(state=new)
-        .returning(Task.queue)
+        .values(state=state)
+        .returning(Task.id)
         .execution_options(synchronize_session=False)
-    ).all()
+    )
+    return len(moved.all())

@@ -42,6 +42,7 @@ class TaskType:
     jitter: float = 0.0
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError)
     secrets: frozenset[str] = frozenset()
+    max_running: int | None = None
 
     def __post_init__(self) -> None:
         """ValueError names the first setting that cannot be."""
@@ -54,6 +55,7 @@ class TaskType:
             ("jitter", _is_number(self.jitter, 0, 1), "a share between 0 and 1"),
             ("retry_on", _are_errors(self.retry_on), "a tuple of exception classes"),
             ("secrets", _are_keys(self.secrets), "a tuple of payload keys"),
+            ("max_running", self.max_running is None or _is_count(self.max_running), "a whole number from 1 on"),
         ):
             if not is_good:
                 raise ValueError(f"task type {self.name!r}: {field} must be {rule}, not {getattr(self, field)!r}")
@@ -83,11 +85,13 @@ def task_type(
     jitter: float = 0.0,
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError),
     secrets: Collection[str] = (),
+    max_running: int | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Register the function below as the handler of a task type.
 
     Its first parameter is the `task` (see `jobs.context.TaskContext`), all others are the payload. It returns the
-    result (JSON), raises `Retry`, or raises anything else to fail. ValueError for a setting that cannot be.
+    result (JSON), raises `Retry`, or raises anything else to fail. At most `max_running` tasks of the type run at
+    once in each business; a limit that is set for a business counts instead. ValueError for a setting that cannot be.
     """
     if not _NAME.fullmatch(name) or not _NAME.fullmatch(queue):
         raise ValueError(f"task type {name!r} in queue {queue!r}: both are lower-case words joined by dots")
@@ -108,6 +112,7 @@ def task_type(
             jitter=jitter,
             retry_on=retry_on,
             secrets=frozenset(secrets),
+            max_running=max_running,
         )
         standing = _registry.get(name)
         if standing and _place(standing.handler) != _place(handler):  # a module that is imported again is the same

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
-from jobs import attempts, claims, judge, queue, records, task_types
+from jobs import attempts, claims, judge, limits, queue, records, task_types
 from jobs.attempts import Call, Claim
 from jobs.board import Board
 from jobs.context import TaskContext
@@ -146,6 +146,8 @@ class _Turn:
                 )
                 if first or not found:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
+                if self.claimed and not found:
+                    limits.wake_others(session, self.business_id, self.name)
                 # No pause can commit before this transaction ends, so the claim's time counts from its last line.
                 self._checked_at = time.monotonic()
             self._written(found or ())

@@ -19,6 +19,7 @@ class May(enum.Enum):
     PAUSE = "pause and resume users and task types"
     SCHEDULE = "make, change and run schedules"
     PAUSE_SYSTEM = "pause and resume task types in the whole installation"
+    LIMIT = "set how many tasks of a business run at once"
 
 
 _AUDITOR = frozenset({May.ENTER, May.SEE_ALL})
@@ -29,7 +30,7 @@ GRANTS: dict[Role, frozenset[May]] = {
     Role.AUDITOR: _AUDITOR,
     Role.MEMBER: _MEMBER,
     Role.ADMIN: _ADMIN,
-    Role.PLATFORM_ADMIN: _ADMIN | {May.PAUSE_SYSTEM},
+    Role.PLATFORM_ADMIN: _ADMIN | {May.PAUSE_SYSTEM, May.LIMIT},
 }
 
 

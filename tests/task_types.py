@@ -194,3 +194,20 @@ def patient(task: TaskContext, *, seconds: float = 0.0, lines: int = 0, retry: b
     if retry and task.attempt < 2:
         raise Retry("not yet", delay=0)
     return "done"
+
+
+@task_type("test.span", title="Note begin and end")
+def span(task: TaskContext, *, seconds: float = 0.0) -> None:
+    witness(f"{task.business} {task.id} began {os.getpid()}")
+    time.sleep(seconds)
+    witness(f"{task.business} {task.id} ended {os.getpid()}")
+
+
+@task_type("test.lone", title="One at a time", max_running=1)
+def lone(task: TaskContext, *, seconds: float = 0.0) -> None:
+    span(task, seconds=seconds)
+
+
+@task_type("test.aside", title="In a queue of its own", queue="aside")
+def aside(task: TaskContext, *, seconds: float = 0.0) -> None:
+    span(task, seconds=seconds)
