@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from jobs import claims, judge, leases, pauses, settling
+from jobs import claims, judge, leases, pauses, records, settling
 from jobs.attempts import Outcome
 from jobs.beat import Beat
-from jobs.claims import Ended
 from jobs.judge import Target
 from jobs.models import Pause, Task
+from jobs.records import Ended
 from jobs.states import State
 from tenants.database import transaction
 from tests import look
@@ -56,8 +56,7 @@ def claim_and_end(business_id: int) -> None:
     with transaction(claims=True) as session:
         judge.let_claims_pass(session, business_id)
         claims.give_back(session, found[5:])
-        now = datetime.now(UTC)
-        claims.record(session, [Ended(one, _done, now, now, None, 1) for one in found[:5]], "here")
+        records.record(session, [Ended(one, _done, 0.0, 0.0, 1) for one in found[:5]], "here")
 
 
 def claim_all(business_id: int, times: int) -> list[int]:
@@ -220,7 +219,9 @@ def test_tasks_of_an_ended_pause_count_as_ready_before_they_are_unmarked(db: Ses
         assert not claims.any_ready(session, cast.acme.id, "default")
 
 
-def test_pauses_settling_claims_ends_and_the_reaper_never_block_each_other_for_good(db: Session, cast: Cast) -> None:
+def test_pauses_settling_claims_ends_and_the_reaper_never_block_each_other_for_good(  # noqa: C901 - five kinds of thread
+    db: Session, cast: Cast
+) -> None:
     """Flat out in threads: a deadlock is an error on PostgreSQL, so each of them would fail."""
     add(db, cast, 600, user=cast.ben.user.id)
     add(db, cast, 600, user=cast.cleo.user.id, task_type="test.other")
