@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Row, Table, and_, exists, func, null, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, exists, func, null, select, type_coerce, update
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.types import NullType
 
 from jobs import judge, limits, records, settling
 from jobs.attempts import Claim
+from jobs.judge import Standing, Target
 from jobs.models import Entry, Task
 from jobs.states import State
 from tenants.clock import clock
@@ -20,22 +26,18 @@ from tenants.models import Business, User
 
 # Tables, not classes: the claim path makes no ORM objects.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
-_CLAIMED = [
-    _tasks.c[name]
-    for name in (
-        "id",
-        "user_id",
-        "task_type",
-        "payload",
-        "attempts",
-        "max_attempts",
-        "started_at",
-        "priority",
-        "next_try_at",
-        "timeout_seconds",
-        "claim_alone",
-    )
-]
+_COLUMNS = "id user_id task_type payload attempts max_attempts priority timeout_seconds claim_alone".split()
+# The times as the driver gives them: reading a hundred of them costs more than the statement.
+_TIMES = [type_coerce(_tasks.c[name], NullType()).label(name) for name in ("next_try_at", "started_at")]
+_CLAIMED = [*(_tasks.c[name] for name in _COLUMNS), *_TIMES]
+
+
+@dataclass
+class Names:
+    """What handlers are told of whom they work for: short names of businesses, e-mail addresses of users, by id."""
+
+    businesses: dict[int, str] = field(default_factory=dict)
+    users: dict[int | None, str] = field(default_factory=dict)
 
 
 def claim(
@@ -47,10 +49,11 @@ def claim(
     worker: str,
     lease_seconds: float,
     only: int | None = None,
+    names: Names | None = None,
 ) -> list[Claim]:
     """Claim the best ready tasks, in order; with `only`, none but that one.
 
-    The pause check and the start are one transaction.
+    The pause check and the start are one transaction. `names` are those that earlier claims of a turn looked up.
     """
     now = judge.standing(session, business_id)
     if now.ended or limits.any_of(name, now):
@@ -58,34 +61,20 @@ def claim(
     types = limits.open_types(session, business_id, name, now)
     if not types:
         return []
-    ready = _ready(business_id, name, types)
-    settling.bring_back(session, business_id, now, ready, limit)
+    if now.ended:
+        settling.bring_back(session, business_id, now, _ready(business_id, name, types), limit)
     token = secrets.token_hex(8)
-    wanted = [now.sparing(), ready, Task.stands(State.PENDING)]
-    best = _best(and_(*wanted, *([] if only is None else [_tasks.c.id == only])), limit)
-    rows = session.execute(
-        update(_tasks)
-        .where(_tasks.c.id.in_(select(best.c.id)))
-        .values(
-            state=State.RUNNING,
-            attempts=_tasks.c.attempts + 1,
-            claim_token=token,
-            lease_until=clock(lease_seconds),
-            started_at=clock(),
-            worker=worker,
-            pid=os.getpid(),
-        )
-        .returning(*_CLAIMED)
-    ).all()
+    about = {"business": business_id, "name": name, "limit": limit, "only": only}
+    mine = {"token": token, "lease": lease_seconds, "by": worker, "process": os.getpid()}
+    statement = _claiming(tuple(types), tuple(now.pauses.values()), is_one=only is not None)
+    rows = session.execute(statement, {**about, **mine}).all()
     if not rows:
         return []
-    slug, emails = _names(session, business_id, {row.user_id for row in rows})
+    names = names or Names()
+    _look_up(session, business_id, {row.user_id for row in rows}, names)
     lines = _lines(session, business_id, [row.id for row in rows if row.attempts > 1])
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
-    claims = [
-        _as_claim(row, business_id, slug, emails.get(row.user_id), token, lines=lines.get(row.id, 0))
-        for row in in_order
-    ]
+    claims = [_as_claim(row, business_id, names, token, lines=lines.get(row.id, 0)) for row in in_order]
     kept = _kept([row.claim_alone for row in in_order])
     give_back(session, claims[kept:])
     return claims[:kept]
@@ -151,26 +140,45 @@ def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) ->
             _of(worker, pid), _tasks.c.id == task_id, _tasks.c.attempts == attempt
         )
     ).one_or_none()
-    return _as_claim(row, row.business_id, "", None, row.claim_token) if row else None
+    return _as_claim(row, row.business_id, Names(), row.claim_token) if row else None
 
 
-def _ready(business_id: int, name: str, types: Sequence[str]) -> ColumnElement[bool]:
+def _ready(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:
     """True of what is due, of one of these types."""
     return and_(
         Task.business_id == business_id, Task.queue == name, Task.next_try_at <= clock(), Task.task_type.in_(types)
     )
 
 
-def _best(ready: ColumnElement[bool], limit: int) -> CTE:
-    """The ids of the ready tasks to claim, locked, passing over those that another worker claims right now."""
-    return (
+@functools.lru_cache(maxsize=64)
+def _claiming(types: tuple[str, ...], held: tuple[Target, ...], *, is_one: bool) -> ReturningUpdate[Any]:
+    """The claim under these pauses. Building it takes as long as running it, and a turn runs the same many times."""
+    ready = [_ready(bindparam("business"), bindparam("name"), types), Task.stands(State.PENDING)]
+    ready += [Standing(dict(enumerate(held))).sparing()]
+    if is_one:
+        ready += [_tasks.c.id == bindparam("only")]
+    best = (
         select(_tasks.c.id)
-        .where(ready)
+        .where(*ready)
         .order_by(*Task.claim_order())
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)  # pass over those that another worker claims right now
         .cte("best")
         .prefix_with("MATERIALIZED", dialect="postgresql")  # else a plan may run it again and claim more than `limit`
+    )
+    return (
+        update(_tasks)
+        .where(_tasks.c.id.in_(select(best.c.id)))
+        .values(
+            state=State.RUNNING,
+            attempts=_tasks.c.attempts + 1,
+            claim_token=bindparam("token"),
+            lease_until=clock(bindparam("lease")),
+            started_at=clock(),
+            worker=bindparam("by"),
+            pid=bindparam("process"),
+        )
+        .returning(*_CLAIMED)
     )
 
 
@@ -186,27 +194,37 @@ def _lines(session: Session, business_id: int, ids: Sequence[int]) -> dict[int, 
     return dict(counted.tuples().all())
 
 
-def _as_claim(row: Row[Any], business_id: int, business: str, user: str | None, token: str, *, lines: int = 0) -> Claim:
+def _as_claim(row: Row[Any], business_id: int, names: Names, token: str, *, lines: int = 0) -> Claim:
     return Claim(
         id=row.id,
         business_id=business_id,
-        business=business,
-        user=user,
+        business=names.businesses.get(business_id, ""),
+        user=names.users.get(row.user_id),
         task_type=row.task_type,
         payload=row.payload,
         attempt=row.attempts,
         max_attempts=row.max_attempts,
         token=token,
-        claimed_at=row.started_at,
+        claimed_at=_as_time(row.started_at),
         timeout_seconds=row.timeout_seconds,
         lines=lines,
     )
 
 
-def _names(session: Session, business_id: int, user_ids: set[int | None]) -> tuple[str, dict[int | None, str]]:
-    slug = session.scalar(select(Business.slug).where(Business.id == business_id))
-    users = session.execute(select(User.id, User.email).where(User.id.in_(user_ids - {None})))
-    return str(slug), {row.id: row.email for row in users}
+@functools.lru_cache(maxsize=8)
+def _as_time(raw: datetime | str) -> datetime:
+    """The time that all tasks of a batch were claimed at."""
+    time = datetime.fromisoformat(raw) if isinstance(raw, str) else raw
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _look_up(session: Session, business_id: int, user_ids: set[int | None], known: Names) -> None:
+    """Add the names that are not known yet."""
+    if business_id not in known.businesses:
+        known.businesses[business_id] = str(session.scalar(select(Business.slug).where(Business.id == business_id)))
+    if new := user_ids - known.users.keys() - {None}:
+        users = session.execute(select(User.id, User.email).where(User.id.in_(new)))
+        known.users.update(users.tuples().all())
 
 
 def _give_back(session: Session, where: ColumnElement[bool]) -> None:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, and_, case, cast, false, null, or_, select, text, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    cast,
+    false,
+    null,
+    or_,
+    select,
+    text,
+    true,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from jobs.models import Limit, Pause, Task
@@ -80,23 +97,28 @@ class Standing:
 
 def standing(session: Session, business_id: int) -> Standing:
     """The pauses and limits that count in a business at this moment, in one query."""
-    is_open_now = case((is_open(), 1), else_=0)
-    none = cast(null(), Integer)
-    rows = session.execute(
-        union_all(
-            select(Pause.id, is_open_now, none, Pause.business_id, Pause.user_id, Pause.task_type).where(
-                Pause.settled_at.is_(None), touching(business_id)
-            ),
-            select(none, none, Limit.max_running, Limit.business_id, none, Limit.task_type).where(
-                Limit.business_id == business_id
-            ),
-        )
-    ).all()
+    rows = session.execute(_standing(), {"business_id": business_id}).all()
     pauses = sorted((id_, is_open_, Target(*target)) for id_, is_open_, _, *target in rows if id_ is not None)
     return Standing(
         {id_: target for id_, is_open_, target in pauses if is_open_},
         {id_: target for id_, is_open_, target in pauses if not is_open_},
         {row.task_type: most for row in rows if (most := row[2]) is not None},
+    )
+
+
+@functools.cache
+def _standing() -> CompoundSelect[Any]:
+    """Built once: every claim asks it."""
+    business_id = bindparam("business_id", type_=Integer)
+    is_open_now = case((is_open(), 1), else_=0)
+    none = cast(null(), Integer)
+    return union_all(
+        select(Pause.id, is_open_now, none, Pause.business_id, Pause.user_id, Pause.task_type).where(
+            Pause.settled_at.is_(None), touching(business_id)
+        ),
+        select(none, none, Limit.max_running, Limit.business_id, none, Limit.task_type).where(
+            Limit.business_id == business_id
+        ),
     )
 
 
@@ -131,6 +153,6 @@ def is_open() -> ColumnElement[bool]:
     return and_(Pause.ended_at.is_(None), or_(Pause.until.is_(None), Pause.until > clock()))
 
 
-def touching(business_id: int) -> ColumnElement[bool]:
+def touching(business_id: int | ColumnElement[int]) -> ColumnElement[bool]:
     """True of a pause of this business or of the whole installation."""
     return or_(Pause.business_id.is_(None), Pause.business_id == business_id)

@@ -80,9 +80,10 @@ def warm() -> None:
             judge.let_claims_pass(session, 0)
             records.record(session, ends, settings.worker)
             claims.give_back(session, [nobody])
-            claims.claim(session, 0, "", limit=1, worker="", lease_seconds=1.0)
-            claims.any_ready(session, 0, "")
             claims.still_good(session, 0, [nobody])
+            for name in task_types.queues():
+                claims.claim(session, 0, name, limit=1, worker="", lease_seconds=1.0)
+                claims.any_ready(session, 0, name)
     except SQLAlchemyError as error:
         log.warning("the database does not answer", error=str(error))
     disconnect()
@@ -106,6 +107,7 @@ class _Turn:
         self._usual_seconds: float | None = None  # what a task takes, as seen so far
         self._told_at = 0.0
         self._pid = os.getpid()
+        self._names = claims.Names()
 
     def exchange(self) -> bool:
         """Record what ended, give back what was held and claim the next batch, in one transaction.
@@ -143,6 +145,7 @@ class _Turn:
                     limit=room,
                     worker=settings.worker,
                     lease_seconds=settings.lease_seconds,
+                    names=self._names,
                 )
                 if first or not found:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
