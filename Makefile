@@ -5,16 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 TEST_READY := $(VENV)/.test-ready
+PEERS := var/peers
+PEERS_READY := $(PEERS)/.ready
 UV := var/lock/bin/uv
 LOCK := $(UV) pip compile --quiet --no-config --default-index https://pypi.org/simple --universal --generate-hashes \
 	--python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test bench lock vendor clean
+.PHONY: help run check test bench bench-peers bench-table lock vendor clean
 
 help: ## List what you can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN_READY) ## Start everything, with the demo cast (DEMO=0: without)
 	@DEMO="$${DEMO-1}"; export DEMO; exec $(BIN)/python run.py
@@ -29,12 +31,18 @@ check: $(TEST_READY) ## Style, types, import contracts, and the rules for routes
 test: check ## Check, then run all tests (ARGS="-k pause" picks some)
 	CHROMIUM="$$(scripts/chromium.sh)" && export CHROMIUM && exec $(BIN)/python -m pytest $(ARGS)
 
-bench: $(TEST_READY) ## Measure the engine's speed (TASKS=40000 WORKERS=2 ROUNDS=5)
-	$(BIN)/python -m bench.drain
+bench: $(TEST_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory" ROUNDS=5 QUICK=1)
+	@$(BIN)/python -m bench
+
+bench-peers: $(PEERS_READY) ## Install the peers that `make bench` runs beside the engine, apart from Sluice's environment
+
+bench-table: $(TEST_READY) ## Print the last results as Markdown, ready to paste
+	@$(BIN)/python -m bench.report
 
 lock: $(UV) ## Write the hashed requirements from the .in files
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-test.in -o requirements-test.txt
+	$(LOCK) bench/peers.in -o bench/peers.txt
 
 vendor: $(RUN_READY) ## Fetch the browser files in webapp/static/vendor
 	$(BIN)/python scripts/vendor.py
@@ -54,6 +62,12 @@ $(RUN_READY): requirements.txt
 $(TEST_READY): requirements-test.txt $(RUN_READY)
 	@echo "Installing what the tests need (about 10 seconds, once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.txt
+	@touch $@
+
+$(PEERS_READY): bench/peers.txt
+	@test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
+	@echo "Installing the peers (about 15 seconds, once)"
+	@$(PEERS)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers.txt
 	@touch $@
 
 $(UV):
