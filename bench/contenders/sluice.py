@@ -1,0 +1,80 @@
+"""Sluice: 2 workers and a scheduler. Every task and attempt is kept in SQL; a lost worker's tasks go back."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from jobs import queue, task_types
+from jobs import submit as submit_task
+from jobs.models import Attempt, Task
+from tenants import businesses
+from tenants.database import Sessions, connect, migrate, transaction
+from tenants.models import Business
+
+BUSINESSES = [f"b{number}" for number in range(4)]
+_CHUNK = 10_000
+
+
+def ready() -> None:
+    connect(os.environ["DATABASE_URL"])
+    queue.connect(os.environ["REDIS_URL"])
+    task_types.load(("bench.task_types",))
+
+
+def prepare() -> None:
+    migrate(Sessions.kw["bind"])
+    with transaction() as session:
+        for slug in BUSINESSES:
+            businesses.create(session, slug, slug)
+
+
+def submit(number: int) -> None:
+    """One task, committed; a thread wakes the workers."""
+    submit_task("bench.nothing", business=BUSINESSES[0], payload={"number": number})
+
+
+def flush() -> None:
+    """Wait until the wakes are sent."""
+    queue.flush(10.0)
+
+
+def submit_all(count: int) -> None:
+    """Tasks of four businesses by turns, in one transaction, and the wakes."""
+    ids = business_ids()
+    add((ids[number % len(BUSINESSES)], number) for number in range(count))
+    wake(ids[: len(BUSINESSES)])
+
+
+def add(tasks: Any, task_type: str = "bench.nothing", user_id: int | None = None) -> None:
+    """Insert tasks, given as (business id, number), in one transaction."""
+    same = {"task_type": task_type, "queue": "bench", "user_id": user_id}
+    rows = ({**same, "business_id": business_id, "payload": {"number": number}} for business_id, number in tasks)
+    with transaction() as session:
+        while chunk := list(islice(rows, _CHUNK)):
+            session.execute(insert(Task), chunk)
+
+
+def wake(ids: list[int]) -> None:
+    """Queue a turn for each of these businesses."""
+    for business_id in ids:
+        queue.wake_now(business_id, "bench")
+
+
+def business_ids() -> list[int]:
+    with transaction(read_only=True) as session:
+        return list(session.scalars(select(Business.id).order_by(Business.id)))
+
+
+def unfinished(count: int) -> str:
+    """Empty when all `count` tasks are completed, with one attempt each."""
+    with transaction(read_only=True) as session:
+        found = session.execute(select(Task.state, func.count().label("number")).group_by(Task.state))
+        states = {one.state: one.number for one in found}
+        rows = session.scalar(select(func.count()).select_from(Attempt))
+        once = session.scalar(select(func.count(Attempt.task_id.distinct())))
+    good = states == {"completed": count} and rows == once == count
+    return "" if good else f"tasks are {states}, with {rows} attempts of {once} tasks"

@@ -1,0 +1,91 @@
+"""Who takes part: how each contender's workers are started, and how much of the work it gets.
+
+Peers run with their documented defaults; `differs` says what does not.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.settings import PEERS
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One engine, on one kind of database. `share` of TASKS is what it drains, since some would take all day."""
+
+    name: str
+    module: str
+    python: Path
+    workers: tuple[str, ...]  # one command of all processes, or the same command for each
+    together: bool = False
+    database: str | None = None
+    share: float = 1.0
+    differs: str = ""
+    distribution: str = ""
+
+    def commands(self, processes: int, redis: str) -> list[list[str]]:
+        """The command lines that start its workers."""
+        filled = [part.format(processes=processes, redis=redis) for part in self.workers]
+        line = [str(PEERS / filled[0]) if self.distribution else filled[0], *filled[1:]]
+        return [line] * (1 if self.together else processes)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether its environment is not there: `make bench-peers` makes it."""
+        return bool(self.distribution) and not (PEERS / self.workers[0]).exists()
+
+
+def _sluice(name: str, database: str) -> Contender:
+    command = (sys.executable, "-m", "jobs.worker", "bench")
+    return Contender(name, "sluice", Path(sys.executable), command, database=database)
+
+
+def _peer(
+    name: str, workers: str, *, together: bool = True, share: float = 1.0, differs: str = "", **also: str
+) -> Contender:
+    return Contender(
+        name,
+        also.get("module", name),
+        PEERS / "python",
+        tuple(workers.split()),
+        together,
+        also.get("database"),
+        share,
+        differs,
+        also.get("distribution", name),
+    )
+
+
+SQLITE, POSTGRESQL = _sluice("Sluice on SQLite", "sqlite"), _sluice("Sluice on PostgreSQL", "postgresql")
+SLUICE = (SQLITE, POSTGRESQL)
+HUEY = _peer(
+    "huey",
+    "huey_consumer bench.contenders.huey.huey --quiet -k process -w {processes}",
+    differs="processes instead of one thread",
+)
+RQ = _peer(
+    "rq worker", "rq worker --quiet --url {redis} bench", together=False, share=0.025, module="rq", distribution="rq"
+)
+DRAMATIQ = _peer("dramatiq", "dramatiq bench.contenders.dramatiq --processes {processes}", share=0.5)
+CELERY = _peer(
+    "celery",
+    "celery --quiet -A bench.contenders.celery worker --loglevel WARNING --concurrency {processes}",
+    share=0.25,
+)
+TASKIQ = _peer(
+    "taskiq",
+    "taskiq worker bench.contenders.taskiq:broker --log-level WARNING --workers {processes}",
+    share=0.5,
+)
+PROCRASTINATE = _peer(
+    "procrastinate",
+    "procrastinate --app bench.contenders.procrastinate.app worker",
+    together=False,
+    share=0.1,
+    database="postgresql",
+)
+PEER_LIST = (HUEY, DRAMATIQ, TASKIQ, CELERY, RQ, PROCRASTINATE)
+EVERYBODY = SLUICE + PEER_LIST

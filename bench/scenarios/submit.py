@@ -1,0 +1,19 @@
+"""How fast tasks are submitted while nobody works: in bulk, and one by one, each committed and its workers woken."""
+
+from __future__ import annotations
+
+from bench.arena import Arena
+from bench.roster import EVERYBODY
+
+CONTENDERS = EVERYBODY
+MAX_ROUNDS = None
+
+
+def measure(arena: Arena) -> dict[str, float]:
+    """Tasks a second."""
+    single = arena.settings.scaled(4_000, 1_000)
+    figures = {"single_rate": single / arena.ask("one_by_one", single)}
+    if arena.contender.module == "sluice":
+        bulk = arena.settings.tasks
+        figures["bulk_rate"] = bulk / arena.ask("fill", bulk)
+    return figures
