@@ -76,6 +76,18 @@ class Arena:
         if seen:
             seen(now)
 
+    def wait_for_these(self, numbers: range) -> None:
+        """Until each of these tasks has begun."""
+        self.wait_until(lambda: len(self.starts.of(numbers)) == len(numbers))
+
+    def wait_until(self, fact: Callable[[], bool]) -> None:
+        """Until something is so; Void when it is not in time."""
+        ends_at = time.monotonic() + _PATIENCE_SECONDS
+        while not fact():
+            if time.monotonic() > ends_at:
+                raise Void(f"not in time\n{self.said()}")
+            time.sleep(0.05)
+
     def check(self, count: int) -> None:
         """Void unless the contender's own record says, in a while, that all these tasks are done."""
         ends_at = time.monotonic() + 20

@@ -27,19 +27,19 @@ def main() -> None:
     print(json.dumps(answer), flush=True)
 
 
-def fill(module: ModuleType, count: int) -> float:
+def fill(module: ModuleType, count: int, first: int = 0) -> float:
     """Submit all tasks, in bulk if the contender knows how; the seconds it took."""
     if hasattr(module, "submit_all"):
         began = time.perf_counter()
-        module.submit_all(count)
+        module.submit_all(count, first)
         return time.perf_counter() - began
-    return one_by_one(module, count)
+    return one_by_one(module, count, first)
 
 
-def one_by_one(module: ModuleType, count: int) -> float:
+def one_by_one(module: ModuleType, count: int, first: int = 0) -> float:
     """Submit one task after the other, until the workers are woken; the seconds it took."""
     began = time.perf_counter()
-    for number in range(count):
+    for number in range(first, first + count):
         module.submit(number)
     getattr(module, "flush", bool)()
     return time.perf_counter() - began

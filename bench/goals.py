@@ -56,7 +56,7 @@ def verdict(run: Run, goal: Goal) -> str:
         return f"{goal.peer.name} is missing"
     found = ratios(run, goal) if goal.peer else values(run, goal.scenario, goal.ours.name, goal.key)
     if not found:
-        return "void"
+        return "no figure"
     if run["quick"] or run["doubts"]:
         return "not judged"
     return "yes" if goal.is_met(statistics.median(found)) else "**no**"

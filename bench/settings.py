@@ -36,7 +36,7 @@ class Settings:
             scenarios=tuple(asked) or SCENARIOS,
             rounds=int(os.environ.get("ROUNDS") or (1 if quick else 5)),
             discarded=0 if quick else 1,
-            tasks=int(os.environ.get("TASKS") or (8_000 if quick else 40_000)),
+            tasks=int(os.environ.get("TASKS") or (4_000 if quick else 40_000)),
             workers=int(os.environ.get("WORKERS") or 2),
             quick=quick,
         )

@@ -42,10 +42,10 @@ def flush() -> None:
     queue.flush(10.0)
 
 
-def submit_all(count: int) -> None:
+def submit_all(count: int, first: int) -> None:
     """Tasks of four businesses by turns, in one transaction, and the wakes."""
     ids = business_ids()
-    add((ids[number % len(BUSINESSES)], number) for number in range(count))
+    add((ids[number % len(BUSINESSES)], number) for number in range(first, first + count))
     wake(ids[: len(BUSINESSES)])
 
 

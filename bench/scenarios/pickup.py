@@ -15,7 +15,7 @@ _A_SECOND = 20.0
 
 def measure(arena: Arena) -> dict[str, float]:
     """Milliseconds: the median and the 95th percentile, and the median from the call of the submit."""
-    count = arena.settings.scaled(100, 40)
+    count = arena.settings.scaled(100, 20)
     arena.start_workers()
     told = arena.ask("pace", count, _A_SECOND)
     arena.wait_for(count + 11)

@@ -1,0 +1,95 @@
+"""Acts of Sluice alone: a business in which one user floods the queue and is paused, and twenty businesses at once."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from bench import witness
+from bench.contenders import sluice
+from jobs import pauses
+from jobs.judge import Target
+from jobs.models import Task
+from jobs.states import State
+from tenants import businesses, members
+from tenants.database import transaction
+from tenants.models import Role, User
+from tenants.permissions import Actor
+
+_BUSINESS = sluice.BUSINESSES[0]
+ready = sluice.ready
+
+
+def prepare_pause() -> dict[str, int]:
+    """Ada, who runs the business, and Ben, who floods it; their ids, and that of the business."""
+    with transaction() as session:
+        business = businesses.find(session, _BUSINESS)
+        assert business
+        people = {name: User(email=f"{name}@example.com", name=name, password_hash="-") for name in ("ada", "ben")}  # noqa: S106
+        session.add_all(people.values())
+        session.flush()
+        members.add(session, business, people["ada"], Role.ADMIN)
+        members.add(session, business, people["ben"])
+        return {"business": business.id, **{name: user.id for name, user in people.items()}}
+
+
+def flood(business: int, user: int, first: int, count: int) -> None:
+    """So many tasks of 10 ms, of one user (0: of nobody), and a wake."""
+    numbers = range(first, first + count)
+    sluice.add(((business, number) for number in numbers), "bench.short", user or None)
+    sluice.wake([business])
+
+
+def healthy(business: int, user: int, first: int, count: int) -> None:
+    """So many tasks of no length, of one user, and a wake."""
+    sluice.add(((business, number) for number in range(first, first + count)), user_id=user)
+    sluice.wake([business])
+
+
+def pause(business: int, ada: int, ben: int) -> tuple[int, int, int]:
+    """Ada pauses Ben as a page would: the id of the pause, when it was called, when it had answered."""
+    called = witness.now()
+    with transaction() as session:
+        found = pauses.pause(session, _actor(session, ada), Target(business, ben), "too loud")
+        pause_id = found.id
+    return pause_id, called, witness.now()
+
+
+def resume(pause_id: int, ada: int) -> tuple[int, int]:
+    """Ada ends the pause: when it was called, and when it had answered."""
+    called = witness.now()
+    with transaction() as session:
+        pauses.resume(session, _actor(session, ada), pause_id)
+    return called, witness.now()
+
+
+def wait_until_settled(user: int) -> None:
+    """Until none of a user's tasks is pending any more."""
+    pending = select(exists().where(Task.stands(State.PENDING), Task.user_id == user))
+    while True:
+        with transaction(read_only=True) as session:
+            if not session.scalar(pending):
+                return
+        time.sleep(0.1)
+
+
+def prepare_crowd(count: int) -> list[int]:
+    """The ids of so many new businesses."""
+    with transaction() as session:
+        return [businesses.create(session, f"crowd{number}", f"Crowd {number}").id for number in range(count)]
+
+
+def crowd(first: int, each: int, *ids: int) -> int:
+    """So many tasks of 10 ms of each of these businesses: when the first was submitted."""
+    began = witness.now()
+    for place, business_id in enumerate(ids):
+        flood(business_id, 0, first + place * each, each)
+    return began
+
+
+def _actor(session: Session, user_id: int) -> Actor:
+    user = session.get(User, user_id)
+    assert user
+    return members.enter(session, user, _BUSINESS)

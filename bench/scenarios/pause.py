@@ -1,0 +1,84 @@
+"""A pause while a flood of its user's tasks stands at the head of the queue, and its end."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from pathlib import Path
+from typing import Any
+
+from bench import probe, witness
+from bench.arena import Arena
+from bench.roster import SLUICE
+from bench.starts import Void
+
+CONTENDERS = SLUICE
+MAX_ROUNDS = 3
+_FLOOD, _BEFORE, _BEHIND, _AFTER = 0, 1_000_000, 1_100_000, 1_200_000  # first numbers
+
+
+def measure(arena: Arena) -> dict[str, float]:
+    """Milliseconds of the pause, of the resume, until others and the resumed begin; and what claims cost meanwhile."""
+    return _Story(arena).tell()
+
+
+class _Story:
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._flood = arena.settings.scaled(100_000, 5_000)
+        self._others = arena.settings.scaled(10_000, 1_000)
+        self._claims = Path(arena.starts.path).with_name("claims")
+        self._ids = self._ask("prepare_pause")
+        task_modules = "bench.task_types,bench.probe"
+        arena.start_workers(TASK_MODULES=task_modules, BENCH_CLAIMS=str(self._claims))
+
+    def tell(self) -> dict[str, float]:
+        before = self._healthy(_BEFORE, wait=True)
+        self._ask("flood", self._ids["business"], self._ids["ben"], _FLOOD, self._flood)
+        self._arena.wait_for(self._others + 10)
+        self._healthy(_BEHIND, wait=False)
+        figures = self._pause()
+        after = self._healthy(_AFTER, wait=True)
+        if before and after:
+            figures["settled_claim_ratio"] = after / before
+        return {**figures, **self._resume()}
+
+    def _pause(self) -> dict[str, float]:
+        """Pause Ben; others go on; nothing of Ben's begins after the answer."""
+        self._pause_id, called, answered = self._ask("pause", *(self._ids[name] for name in ("business", "ada", "ben")))
+        behind = range(_BEHIND, _BEHIND + self._others)
+        self._arena.wait_for_these(behind)
+        self._ask("wait_until_settled", self._ids["ben"])
+        late = [at for at in self._arena.starts.of(range(self._flood)) if at > answered]
+        if late:
+            raise Void(f"{len(late)} tasks of the paused user began after the answer")
+        starts, took = self._arena.starts.of(behind), self._claims_since(called)
+        return {
+            "pause_ms": (answered - called) / 1000,
+            "healthy_ms": (starts[0] - called) / 1000,
+            "gap_max_ms": max(b - a for a, b in itertools.pairwise(starts)) / 1000,
+            **({"claim_max_ms": max(took), "claim_p50_ms": statistics.median(took)} if took else {}),
+        }
+
+    def _resume(self) -> dict[str, float]:
+        called, answered = self._ask("resume", self._pause_id, self._ids["ada"])
+        ours = range(self._flood)
+        self._arena.wait_until(lambda: self._arena.starts.of(ours)[-1] > called)
+        first = next(at for at in self._arena.starts.of(ours) if at > called)
+        return {"resume_ms": (answered - called) / 1000, "resumed_ms": (first - called) / 1000}
+
+    def _healthy(self, first: int, *, wait: bool) -> float | None:
+        """Tasks of others; when they are waited for, the median milliseconds of the claims of them."""
+        since = witness.now()
+        self._ask("healthy", self._ids["business"], self._ids["ada"], first, self._others)
+        if not wait:
+            return None
+        self._arena.wait_for_these(range(first, first + self._others))
+        took = self._claims_since(since)
+        return statistics.median(took) if took else None
+
+    def _claims_since(self, since: int) -> list[float]:
+        return [took / 1000 for sent, took in probe.read(self._claims) if sent >= since]
+
+    def _ask(self, verb: str, *numbers: int) -> Any:
+        return self._arena.ask(verb, *numbers, module="sluice_crowd")
