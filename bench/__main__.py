@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import tempfile
 from datetime import UTC, datetime
@@ -14,11 +15,12 @@ from bench import machine, report, rounds
 from bench.goals import Run
 from bench.roster import EVERYBODY, PEER_LIST
 from bench.servers import PostgreSQL
-from bench.settings import RESULTS, Settings
+from bench.settings import RESULTS, SCENARIOS, Settings
 
 
 def main() -> None:
     """Measure, keep the figures, print them."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is stopped
     settings, steadiness = Settings.from_env(), machine.Steadiness()
     run = _about(settings)
     with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
@@ -49,7 +51,8 @@ def _about(settings: Settings) -> Run:
 
 def _keep(run: Run) -> Path:
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{run['at'][:10]}-{run['commit']}{'-quick' if run['quick'] else ''}.json"
+    part = "" if set(run["scenarios"]) == set(SCENARIOS) else f"-{'-'.join(run['scenarios'])}"
+    path = RESULTS / f"{run['at'][:10]}-{run['commit']}{part}{'-quick' if run['quick'] else ''}.json"
     path.write_text(json.dumps(run, indent=1))
     return path
 

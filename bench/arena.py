@@ -39,7 +39,6 @@ class Arena:
         self.url = self._database()
         broker.empty()
         self.environment = self._environment()
-        self.ask("prepare")
 
     def ask(self, verb: str, *numbers: float, module: str | None = None) -> Any:
         """One act in the contender's environment; Void when it fails."""
@@ -164,6 +163,7 @@ def arena(contender: Contender, settings: Settings, broker: Broker, postgresql: 
     """An arena that is left clean."""
     made = Arena(contender, settings, broker, postgresql)
     try:
+        made.ask("prepare")
         yield made
     finally:
         made.close()

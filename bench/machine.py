@@ -29,9 +29,9 @@ def line(load: float, postgresql: str, broker: str) -> str:
 
 
 def commit() -> str:
-    """The commit that is measured, with a plus when files differ from it."""
+    """The commit that is measured, and whether files differ from it."""
     head = _git("rev-parse", "--short", "HEAD")
-    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    return head + ("-changed" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def reference_loop() -> float:
