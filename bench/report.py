@@ -37,8 +37,8 @@ def _head(run: Run) -> Iterator[str]:
     )
     for name in run["missing"]:
         yield f"\n**{name} is missing** (make bench-peers); it is not beaten."
-    for where, why in _voids(run):
-        yield f"\n**Void: {where}**: {why}"
+    for why, where in _voids(run).items():
+        yield f"\n**Void, {why}**: {'; '.join(where)}"
 
 
 def _goals(run: Run) -> Iterator[str]:
@@ -77,12 +77,15 @@ def _scenarios(run: Run) -> Iterator[str]:
             yield f"| {name} | {' | '.join(spread(values(run, scenario, name, key)) for key in keys)} |"
 
 
-def _voids(run: Run) -> Iterator[tuple[str, str]]:
+def _voids(run: Run) -> dict[str, list[str]]:
+    """What does not count, by the reason."""
+    found: dict[str, list[str]] = {}
     for scenario, rounds in run["scenarios"].items():
         for number, one in enumerate(rounds, 1):
             for name, figures in one.items():
                 if "void" in figures:
-                    yield f"{scenario}, round {number}, {name}", figures["void"].splitlines()[0]
+                    found.setdefault(figures["void"].splitlines()[-1], []).append(f"{scenario} {number}, {name}")
+    return found
 
 
 def spread(figures: Sequence[float], unit: str = "") -> str:
