@@ -88,7 +88,7 @@ class Guard:
         """The heartbeat, which also tells what became of the task meanwhile."""
         sent_at = time.monotonic()
         try:
-            with transaction(claims=True) as session:
+            with transaction(claims=True, durable=False) as session:
                 states = claims.renew(session, self._worker, self._horse.pid, self._settings.lease_seconds)
         except SQLAlchemyError as error:
             log.warning("the lease is not renewed yet", task=running.task_id, error=str(error))

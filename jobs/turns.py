@@ -57,8 +57,6 @@ def run(business_id: int, name: str, ticket: str, board: Board | None = None) ->
     turn = _Turn(business_id, name, board)
     beside = threading.Thread(target=turn.keep, name="keeper", daemon=True)
     if turn.exchange():
-        if turn.more_ready:
-            queue.quietly(queue.wake_now, business_id, name)  # so that an idle worker joins at once
         beside.start()
         try:
             turn.work()
@@ -131,10 +129,9 @@ class _Turn:
 
     def _exchange(self) -> bool:
         with self._lock:
-            first = self._usual_seconds is None
             self._held, self._unbegun = [*self._held, *self._unbegun], deque()
             room, self._sent_at = self._room(), time.monotonic()
-            with transaction(claims=True) as session:
+            with transaction(claims=True, durable=bool(self._ended)) as session:
                 judge.let_claims_pass(session, self.business_id)
                 records.record(session, self._ended, settings.worker)
                 claims.give_back(session, self._held)
@@ -147,7 +144,7 @@ class _Turn:
                     lease_seconds=settings.lease_seconds,
                     names=self._names,
                 )
-                if first or not found:
+                if not found:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
                 if self.claimed and not found:
                     limits.wake_others(session, self.business_id, self.name)
@@ -227,7 +224,8 @@ class _Turn:
             self._usual_seconds = took if usual is None else 0.8 * usual + 0.2 * took
 
     def keep(self) -> None:
-        """While one handler runs long: write what it says, and let nothing wait behind it."""
+        """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it."""
+        self._call_for_help()
         while not self.over.wait(_TICK_SECONDS):
             with self._lock:
                 if self._running is None:
@@ -237,12 +235,23 @@ class _Turn:
                 except Exception as error:  # noqa: BLE001 - without this thread nothing would be heard of the task
                     log.warning("not written yet", task=self._running[0].id, error=str(error))
 
+    def _call_for_help(self) -> None:
+        """Let an idle worker join at once. The handler does not wait for this."""
+        try:
+            with transaction(read_only=True) as session:
+                more = claims.any_ready(session, self.business_id, self.name)
+        except SQLAlchemyError as error:
+            log.warning("the database does not answer", error=str(error))
+            return
+        if more:
+            queue.quietly(queue.wake_now, self.business_id, self.name)
+
     def _look_after(self, claim: Claim, context: TaskContext) -> None:
         now = time.monotonic()
         news = context.news() if now - self._told_at >= _NEWS_SECONDS else None
         if news:
             try:
-                with transaction(claims=True) as session:
+                with transaction(claims=True, durable=False) as session:
                     records.tell(session, [(claim, news)])
             except BaseException:
                 context.unsay(news)

@@ -37,6 +37,7 @@ from tenants.database import connect
 
 log = structlog.get_logger()
 
+_HEAD_START_SECONDS = 0.01  # of a horse, before the fork of the next one takes a core from it
 _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own 405 s would delay its maintenance
 
 
@@ -90,6 +91,7 @@ class TurnWorker(Worker):
         try:
             self._horse_pid = horse.pid
             queue.quietly(then)
+            horse.has_ended(_HEAD_START_SECONDS)
             self._spare = Horse()
             guard = Guard(horse, self.name, knocks=self._was_knocked, stops=lambda: self.stops, beat=self._beat)
             if guard.watch():

@@ -105,6 +105,7 @@ def _set_pragmas(dbapi: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     """Begin with the write lock, since a later upgrade of a read may fail; claimers let people go first."""
     options = connection.get_execution_options()
+    _sync(connection, "FULL" if options.get("durable", True) else "NORMAL")
     if options.get("read_only"):
         connection.exec_driver_sql("BEGIN")
         return
@@ -112,6 +113,12 @@ def _begin_sqlite(connection: Connection) -> None:
         if options.get("claims"):
             fcntl.flock(door, fcntl.LOCK_UN)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _sync(connection: Connection, wanted: str) -> None:
+    if connection.info.get("synchronous", "FULL") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
+        connection.info["synchronous"] = wanted
 
 
 @contextlib.contextmanager
@@ -152,7 +159,8 @@ os.register_at_fork(after_in_child=_leave_connections_to_the_parent)
 def transaction(**options: Any) -> Iterator[Session]:
     """A session that commits at the end of the block and rolls back on an error.
 
-    `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite).
+    `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite). `durable=False`: a
+    power cut may undo it (SQLite), which is as well for what means nothing without the processes that it ends, too.
     """
     with Sessions.begin() as session:
         if options:
