@@ -5,6 +5,7 @@ What Redis holds may vanish or be doubled: a turn that finds nothing is a no-op,
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import threading
@@ -17,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
 from rq.command import send_command
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from sqlalchemy.orm import Session
 
@@ -29,6 +30,12 @@ Unreachable = RedisError  # what a call of Redis here may raise
 RUN = "jobs.turns.run"
 LOOK = "look"  # our own command on the channel that RQ's workers listen to
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
+_WAKE = """
+if not redis.call('set', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
+redis.call('hset', KEYS[2], unpack(ARGV, 4))
+redis.call('sadd', KEYS[4], KEYS[3])
+return redis.call('rpush', KEYS[3], ARGV[3])
+"""
 _GIVE_UP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 _redis: Redis | None = None
@@ -92,20 +99,28 @@ def wake(session: Session, business_id: int, name: str) -> None:
 
 
 def wake_now(business_id: int, name: str) -> bool:
-    """Queue a turn unless one is queued already; whether it did. Raises RedisError."""
-    redis, mark, ticket = connection(), _mark(business_id, name), secrets.token_hex(8)
-    if not redis.set(mark, ticket, nx=True, ex=_MARK_SECONDS):
-        return False
-    Queue(name, connection=redis, job_class=Turn, serializer=JSONSerializer).enqueue_call(
+    """Queue a turn unless one is queued already; whether it did. Raises RedisError.
+
+    One round trip, all or nothing: a process that dies in the middle of it leaves no mark without a turn.
+    """
+    redis, ticket = connection(), secrets.token_hex(8)
+    key = Queue.redis_queue_namespace_prefix + name
+    turn = Turn.create(
         RUN,
         args=(business_id, name, ticket),
+        connection=redis,
         timeout=-1,
         result_ttl=0,
         failure_ttl=60,
         description="turn",  # else the arguments go to Redis and logs in clear
-        job_id=_job_id(ticket),
+        id=_job_id(ticket),
+        origin=name,
+        status=JobStatus.QUEUED,
+        serializer=JSONSerializer,
     )
-    return True
+    fields = itertools.chain.from_iterable(turn.to_dict(include_meta=False).items())
+    keys = [_mark(business_id, name), turn.key, key, Queue.redis_queues_keys]
+    return bool(redis.eval(_WAKE, len(keys), *keys, ticket, _MARK_SECONDS, turn.id, *fields))
 
 
 def begin_turn(business_id: int, name: str, ticket: str) -> None:
