@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from jobs import claims, judge, leases, pauses, records, settling
+from jobs import claims, judge, pauses, records, settling
 from jobs.attempts import Outcome
 from jobs.beat import Beat
 from jobs.judge import Target
@@ -21,9 +21,11 @@ from jobs.states import State
 from tenants.database import transaction
 from tests import look
 from tests.factories import Cast
+from tests.waiting import until
 
 Work = Callable[..., None]
 MANY = 5_000
+_waiting_for_a_lock = select(text("count(*) FROM pg_locks WHERE NOT granted"))
 _done = Outcome(State.COMPLETED, "completed")
 
 
@@ -199,6 +201,8 @@ def test_what_a_pause_marks_while_it_is_resumed_is_brought_back(db: Session, cas
     with transaction() as session:
         assert settling.settle(session, cast.acme.id) == 10
         resuming.start()
+        if db.get_bind().dialect.name == "postgresql":
+            until(lambda: not resuming.is_alive() or look.scalar(_waiting_for_a_lock))
     resuming.join()
     Beat().settle()
     assert look.scalar(select(Pause.settled_at)) is not None
@@ -240,20 +244,15 @@ def test_pauses_settling_claims_ends_and_the_reaper_never_block_each_other_for_g
                 pauses.resume(session, cast.ada, one.id)
         all_done.set()
 
-    def settle() -> None:
-        while not all_done.is_set():
-            Beat().settle()
+    def again(act: Callable[[], object]) -> Callable[[], None]:
+        def repeat() -> None:
+            while not all_done.is_set():
+                act()
 
-    def work() -> None:
-        while not all_done.is_set():
-            claim_and_end(cast.acme.id)
+        return repeat
 
-    def reap() -> None:
-        while not all_done.is_set():
-            with transaction() as session:
-                leases.reap(session)
-
-    side_by_side(pause_and_resume, settle, settle, work, work, work, reap)
+    settle, work = again(Beat().settle), again(lambda: claim_and_end(cast.acme.id))
+    side_by_side(pause_and_resume, settle, settle, work, work, work, again(Beat().reap))
     for _ in range(5):
         Beat().settle()
     assert look.scalar(select(func.count()).where(Task.state == "paused")) == 0
