@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Select, exists, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -28,6 +28,7 @@ log = structlog.get_logger()
 ANSWER_SECONDS = judge.CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
 CHUNK = 1000  # rows settled in one transaction
 _AT_ONCE_SECONDS = 0.05  # spent on settling before the answer; the beat does the rest
+_IN_ANY_QUEUE = Task.queue > ""  # the index's second column: else SQLite may take another index
 _GAP_SECONDS = 0.01  # between two chunks, and as long as a chunk took: else claims on SQLite wait for all of them
 
 
@@ -64,7 +65,7 @@ def settle_until(ends_at: float, business_id: int, **options: Any) -> None:
 def bring_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool], limit: int) -> None:
     """Unmark, in claim order, what a claim of `limit` tasks may need of the pauses that ended."""
     for target in now.ended.values():
-        best = _marked(business_id, target, now).where(ready).order_by(*Task.claim_order()).limit(limit)
+        best = _marked(business_id, target, now, ready).order_by(*Task.claim_order()).limit(limit)
         _move(session, best, State.PENDING)
 
 
@@ -133,11 +134,23 @@ def _set_aside(session: Session, business_id: int, name: str, now: Standing, chu
     return _move(session, covered, State.PAUSED)
 
 
-def _marked(business_id: int, target: Target, now: Standing) -> Select[tuple[int]]:
+def _marked(
+    business_id: int, target: Target, now: Standing, where: ColumnElement[bool] = _IN_ANY_QUEUE
+) -> Select[tuple[int]]:
     """The tasks of an ended pause that are marked still, though no pause holds them any more."""
     return select(Task.id).where(
-        Task.business_id == business_id, Task.stands(State.PAUSED), target.covering(), ~now.covering()
+        Task.business_id == business_id, where, Task.stands(State.PAUSED), *_meant(target), now.sparing()
     )
+
+
+def _meant(target: Target) -> list[ColumnElement[bool]]:
+    """`target.covering()` such that only the index of marked tasks fits: those by user or type hold whole histories."""
+    about: list[ColumnElement[bool]] = []
+    if target.user_id is not None:
+        about.append(func.coalesce(Task.user_id, 0) == target.user_id)
+    if target.task_type is not None:
+        about.append(func.coalesce(Task.task_type, "") == target.task_type)
+    return about
 
 
 def _is_left(session: Session, business_id: int, target: Target, now: Standing) -> bool:
@@ -152,7 +165,7 @@ def _settled(session: Session, pause_id: int) -> None:
 
 
 def _businesses_marked(session: Session, target: Target) -> Sequence[int]:
-    marked = exists().where(Task.business_id == Business.id, Task.stands(State.PAUSED), target.covering())
+    marked = exists().where(Task.business_id == Business.id, Task.stands(State.PAUSED), *_meant(target))
     return session.scalars(select(Business.id).where(marked)).all()
 
 

@@ -203,7 +203,7 @@ def span(task: TaskContext, *, seconds: float = 0.0) -> None:
     witness(f"{task.business} {task.id} ended {os.getpid()}")
 
 
-@task_type("test.lone", title="One at a time", max_running=1)
+@task_type("test.lone", title="One at a time", queue="aside", max_running=1)
 def lone(task: TaskContext, *, seconds: float = 0.0) -> None:
     span(task, seconds=seconds)
 

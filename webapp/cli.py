@@ -1,4 +1,4 @@
-"""`flask accounts …`, `flask businesses …`, `flask members …`: how an installation gets its first people.
+"""`flask accounts …`, `flask businesses …`, `flask members …`, `flask limits …`: first people, and how much may run.
 
 A wrong value is one line on stderr and status 2. Each command is one transaction.
 """
@@ -13,20 +13,23 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 
+from jobs import limits
 from tenants import accounts, businesses, members
 from tenants.database import transaction
 from tenants.errors import NotFound, SluiceError
 from tenants.models import Role
+from tenants.permissions import Actor
 
 accounts_group = AppGroup("accounts", help="People who can log in.")
 businesses_group = AppGroup("businesses", help="The tenants.")
 members_group = AppGroup("members", help="Who is in a business, and in which role.")
+limits_group = AppGroup("limits", help="How many tasks of a business run at once.")
 _ROLES = [role.value for role in (Role.MEMBER, Role.ADMIN, Role.AUDITOR)]
 
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
-    for group in (accounts_group, businesses_group, members_group):
+    for group in (accounts_group, businesses_group, members_group, limits_group):
         app.cli.add_command(group)
 
 
@@ -95,3 +98,49 @@ def add_member(slug: str, email: str, role: str) -> None:
             raise NotFound(f"There is no {'business ' + slug if business is None else 'account ' + email}.")
         members.add(session, business, user, Role(role))
     click.echo(f"{email} is {role} of {business.name}.")
+
+
+@limits_group.command("set")
+@click.argument("slug")
+@click.argument("most")
+@click.option("--type", "task_type", help="Only of this task type.")
+@click.option("--as", "email", required=True, help="The platform admin who does it, for the audit log.")
+@_says_what_is_wrong
+def set_limit(slug: str, most: str, task_type: str | None, email: str) -> None:
+    """Let at most MOST tasks of a business run at once; "none" lifts the limit."""
+    with transaction() as session:
+        by = _enter(session, email, slug)
+        limits.set(session, by, by.business.id, _number(most), task_type)
+    click.echo(f"{by.business.name}: {_what(task_type)}, at most {most} at once.")
+
+
+@limits_group.command("list")
+@click.argument("slug")
+@click.option("--as", "email", required=True, help="The platform admin who asks.")
+@_says_what_is_wrong
+def list_limits(slug: str, email: str) -> None:
+    """Show the limits that are set for a business."""
+    with transaction(read_only=True) as session:
+        for one in limits.search(session, _enter(session, email, slug)):
+            click.echo(f"{_what(one.task_type)}\t{one.max_running}")
+
+
+def _enter(session: Any, email: str, slug: str) -> Actor:
+    user = accounts.find(session, email)
+    if user is None:
+        raise NotFound(f"There is no account {email}.")
+    if businesses.find(session, slug) is None:
+        raise NotFound(f"There is no business {slug}.")
+    return members.enter(session, user, slug)
+
+
+def _number(most: str) -> int | None:
+    if most == "none":
+        return None
+    if not most.isdecimal():
+        raise limits.BadLimit
+    return int(most)
+
+
+def _what(task_type: str | None) -> str:
+    return task_type or "all tasks"

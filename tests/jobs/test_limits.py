@@ -120,16 +120,16 @@ def test_what_counts_are_turns_and_not_the_tasks_they_claimed(db: Session, cast:
 def test_a_type_at_its_limit_is_left_out_and_a_limit_that_is_set_counts_instead(db: Session, cast: Cast) -> None:
     for _ in range(3):
         submit("test.lone", business="acme", priority=5, session=db)
-        submit("test.note", business="acme", session=db)
+        submit("test.aside", business="acme", session=db)
     db.commit()
-    assert [claim(cast.acme.id) for _ in range(2)] == [["test.lone"], ["test.note"]]
+    assert [claim(cast.acme.id, "aside") for _ in range(2)] == [["test.lone"], ["test.aside"]]
     limits.set(db, cast.root, cast.acme.id, 2, "test.lone")
     db.commit()
-    assert [claim(cast.acme.id) for _ in range(2)] == [["test.lone"], ["test.note"]]
+    assert [claim(cast.acme.id, "aside") for _ in range(2)] == [["test.lone"], ["test.aside"]]
     limits.set(db, cast.root, cast.acme.id, None, "test.lone")
     db.commit()
-    assert [claim(cast.acme.id) for _ in range(2)] == [["test.note"], []]
-    assert not any_ready(cast.acme.id)
+    assert [claim(cast.acme.id, "aside") for _ in range(2)] == [["test.aside"], []]
+    assert not any_ready(cast.acme.id, "aside")
 
 
 def test_nought_stops_a_business_and_lifting_it_lets_it_go_on(db: Session, cast: Cast) -> None:

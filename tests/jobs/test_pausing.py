@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -14,13 +15,16 @@ from sqlalchemy.orm import Session
 from jobs import pauses, settling, submit, task_types
 from jobs.beat import Beat
 from jobs.judge import Standing, Target
-from jobs.models import Pause, Task
-from jobs.pauses import NoReason
+from jobs.models import Attempt, Pause, Schedule, Task
+from jobs.pauses import Impact, NoReason
+from tenants.clock import clock
 from tenants.errors import Invalid, NotAllowed, NotFound
 from tenants.models import AuditEntry
 from tests import look
 from tests.factories import Cast
+from tests.waiting import until
 
+Start = Callable[..., subprocess.Popen[bytes]]
 Work = Callable[..., None]
 BEN = "ben@example.com"
 
@@ -157,6 +161,73 @@ def test_a_pause_that_is_over_holds_nothing_even_before_anyone_ends_it(db: Sessi
     Beat().end_expired_pauses()
     db.refresh(one)
     assert one.ended_at == one.until
+
+
+def test_a_pause_with_an_end_is_over_by_the_databases_clock_and_the_beat_starts_its_tasks(
+    db: Session, cast: Cast, start: Start
+) -> None:
+    id_ = submit("test.note", business="acme", user=BEN)
+    soon = look.scalar(select(clock(1.0)))
+    one = pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "for a second", until=soon)
+    again = pauses.pause(
+        db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "longer", until=soon + timedelta(hours=1)
+    )
+    db.commit()
+    assert (again.id, again.until) == (one.id, soon)
+    start("worker")
+    start("scheduler")
+    until(lambda: states([id_]) == ["completed"])
+    [began_at] = look.scalars(select(Attempt.started_at))
+    assert began_at >= soon
+    until(lambda: look.scalar(select(Pause.settled_at)))
+    db.refresh(one)
+    assert (one.ended_at, one.ended_by) == (soon, None)
+
+
+@pytest.mark.parametrize("end", [datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1)])  # noqa: DTZ001
+def test_a_pause_ends_at_a_time_with_a_zone_in_the_future(db: Session, cast: Cast, end: datetime) -> None:
+    with pytest.raises(Invalid) as refused:
+        pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "why not", until=end)
+    assert refused.value.field == "until"
+
+
+def test_what_arrives_under_a_pause_is_held_and_leaves_with_it(db: Session, cast: Cast, work: Work) -> None:
+    one = pauses.pause(db, cast.ada, Target(cast.acme.id, cast.ben.user.id, "test.note"), "just these")
+    db.commit()
+    held, other = submit("test.note", business="acme", user=BEN), submit("test.other", business="acme", user=BEN)
+    work()
+    assert states([held, other]) == ["pending", "completed"]
+    Beat().settle()
+    late = submit("test.note", business="acme", user=BEN)
+    work()
+    assert states([held, late]) == ["paused", "pending"]
+    pauses.resume(db, cast.ada, one.id)
+    db.commit()
+    work()
+    assert states([held, late]) == ["completed"] * 2
+
+
+def test_a_preview_counts_what_a_pause_would_touch(db: Session, cast: Cast) -> None:
+    for user in (BEN, BEN, "cleo@example.com", None):
+        submit("test.note", business="acme", user=user)
+    submit("test.other", business="acme", user=BEN)
+    submit("test.note", business="initech", user="zoe@example.com")
+    running, done = submit("test.note", business="acme", user=BEN), submit("test.note", business="acme", user=BEN)
+    lease = {"claim_token": "t", "lease_until": clock(60)}
+    db.execute(update(Task).where(Task.id == running).values(state="running", **lease))
+    db.execute(update(Task).where(Task.id == done).values(state="completed"))
+    for business in (cast.acme, cast.acme, cast.initech):
+        db.add(Schedule(business_id=business.id, title="Nightly", task_type="test.note", cron="0 3 * * *"))
+    db.commit()
+    ben, note = cast.ben.user.id, "test.note"
+    assert pauses.impact(db, cast.ada, Target(cast.acme.id, task_type=note)) == Impact(4, 1, 2, 2)
+    assert pauses.impact(db, cast.ada, Target(cast.acme.id, user_id=ben)) == Impact(3, 1, 1, 0)
+    assert pauses.impact(db, cast.ada, Target(cast.acme.id, ben, note)) == Impact(2, 1, 1, 0)
+    assert pauses.impact(db, cast.root, Target(None, task_type=note)) == Impact(5, 1, 3, 3)
+    with pytest.raises(NotAllowed):
+        pauses.impact(db, cast.ada, Target(None, task_type=note))
+    with pytest.raises(NotFound):
+        pauses.impact(db, cast.zoe, Target(cast.acme.id, task_type=note))
 
 
 def test_settling_twice_moves_nothing_more_and_goes_in_chunks(db: Session, cast: Cast) -> None:

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from jobs.models import Limit
 from tenants import accounts, members
 from tenants.database import transaction
 from tenants.models import Login, Role, User
@@ -56,6 +57,35 @@ def test_a_wrong_value_is_one_line_status_2_and_no_row(
     assert status == 2
     assert says in said
     assert look.scalar(select(func.count()).select_from(User)) == before
+
+
+def test_a_limit_is_set_listed_and_lifted(app: Flask, cast: Cast) -> None:
+    root = ("--as", "root@example.com")
+    assert flask(app, "limits", "set", "acme", "2", *root)[0] == 0
+    assert flask(app, "limits", "set", "acme", "1", "--type", "tasks.export", *root)[0] == 0
+    assert flask(app, "limits", "list", "acme", *root) == (0, "all tasks\t2\ntasks.export\t1\n")
+    assert flask(app, "limits", "set", "acme", "none", *root)[0] == 0
+    assert flask(app, "limits", "list", "acme", *root) == (0, "tasks.export\t1\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("set", "acme", "many", "--as", "root@example.com"), "whole number"),
+        (("set", "acme", "2", "--type", "no.such", "--as", "root@example.com"), "no.such"),
+        (("set", "nowhere", "2", "--as", "root@example.com"), "no business nowhere"),
+        (("set", "acme", "2", "--as", "nobody@example.com"), "no account nobody"),
+        (("set", "acme", "2", "--as", "ada@example.com"), "allow"),
+        (("list", "acme", "--as", "ada@example.com"), "allow"),
+    ],
+)
+def test_a_limit_that_is_wrong_or_not_allowed_is_one_line_and_status_2(
+    app: Flask, cast: Cast, command: tuple[str, ...], says: str
+) -> None:
+    status, said = flask(app, "limits", *command)
+    assert status == 2
+    assert says in said
+    assert look.scalar(select(func.count()).select_from(Limit)) == 0
 
 
 def test_logging_somebody_out_ends_every_login(app: Flask, cast: Cast) -> None:

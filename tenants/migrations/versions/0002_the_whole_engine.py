@@ -43,11 +43,15 @@ def upgrade() -> None:
         "ix_pauses_unsettled", "pauses", ["business_id"], sqlite_where=unsettled, postgresql_where=unsettled
     )
 
-    paused = sa.text("state = 'paused'")
-    order: tuple[str | sa.TextClause, ...] = ("queue", sa.text("priority DESC"), "next_try_at", "id")
     op.drop_index("ix_tasks_paused", "tasks")
-    for name, column in (("ix_tasks_paused_user", "user_id"), ("ix_tasks_paused_type", "task_type")):
-        op.create_index(name, "tasks", ["business_id", column, *order], sqlite_where=paused, postgresql_where=paused)
+    paused = sa.text("state = 'paused'")
+    op.create_index(
+        "ix_tasks_paused",
+        "tasks",
+        ["business_id", "queue", sa.text("priority DESC"), "next_try_at", "id"],
+        sqlite_where=paused,
+        postgresql_where=paused,
+    )
 
     op.create_table(
         "limits",
@@ -137,14 +141,14 @@ def downgrade() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.drop_column("pauses", "settled_at")
-    op.drop_index("ix_tasks_paused_user", "tasks")
-    op.drop_index("ix_tasks_paused_type", "tasks")
+    op.drop_index("ix_tasks_paused", "tasks")
+    paused = sa.text("state = 'paused'")
     op.create_index(
         "ix_tasks_paused",
         "tasks",
         ["business_id", sa.text("priority DESC"), "next_try_at", "id"],
-        sqlite_where=sa.text("state = 'paused'"),
-        postgresql_where=sa.text("state = 'paused'"),
+        sqlite_where=paused,
+        postgresql_where=paused,
     )
     op.drop_index("ix_tasks_unique_key", "tasks")
     for column in ("unique_until", "unique_key", "timeout_seconds", "claim_alone"):

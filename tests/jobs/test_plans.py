@@ -1,0 +1,94 @@
+"""How the databases find what claims and settling ask for, among 100,000 waiting tasks that nobody has analysed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy.orm import Session
+
+from jobs import claims, judge, limits, settling
+from jobs.judge import Standing, Target
+from jobs.models import Pause, Task
+from tenants.database import transaction
+from tests.factories import Cast
+
+_COPIED = ["business_id", "user_id", "task_type", "queue", "priority", "state", "payload", "attempts", "max_attempts"]
+_COPIED += ["created_at", "next_try_at", "claim_alone"]
+
+
+def fill(db: Session, cast: Cast, state: str) -> None:
+    """100,000 tasks of Ben in this state before 2,000 pending ones of Cleo, without statistics."""
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(text("ALTER TABLE tasks SET (autovacuum_enabled = false)"))
+    row = {"business_id": cast.acme.id, "user_id": cast.ben.user.id, "task_type": "test.note", "queue": "default"}
+    db.execute(insert(Task), [{**row, "state": state, "priority": 5} for _ in range(1000)])
+    while (db.scalar(text("SELECT count(*) FROM tasks")) or 0) < 100_000:
+        db.execute(insert(Task).from_select(_COPIED, select(*(getattr(Task, name) for name in _COPIED))))
+    db.execute(insert(Task), [{**row, "user_id": cast.cleo.user.id, "task_type": "test.other"} for _ in range(2000)])
+    db.commit()
+
+
+@pytest.fixture
+def plan(engine: Engine) -> Iterator[Callable[[Callable[[Session], Any]], str]]:
+    """The plans of all that an act asks of `tasks`."""
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if "tasks" in statement and not many and not statement.startswith("EXPLAIN"):
+            asked.append((statement, parameters))
+
+    def explain(act: Callable[[Session], Any]) -> str:
+        asked.clear()
+        with transaction() as session:
+            act(session)
+        how = "EXPLAIN " if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+        with engine.connect() as connection:
+            plans = [connection.exec_driver_sql(how + statement, given).all() for statement, given in list(asked)]
+        return "\n".join(str(row[-1]) for rows in plans for row in rows)
+
+    yield explain
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def claim(session: Session, cast: Cast) -> None:
+    judge.let_claims_pass(session, cast.acme.id)
+    assert claims.claim(session, cast.acme.id, "default", limit=100, worker="here", lease_seconds=60)
+
+
+def assert_cheap(plan: str, *indexes: str) -> None:
+    for bad in ("Seq Scan on tasks", "SCAN tasks", "Sort", "B-TREE FOR ORDER BY", "ix_tasks_created"):
+        assert bad not in plan, plan
+    for index in indexes:
+        assert index in plan, plan
+
+
+def test_a_claim_walks_the_index_of_what_is_pending(db: Session, cast: Cast, plan: Callable[..., str]) -> None:
+    fill(db, cast, "pending")
+    assert_cheap(plan(lambda session: claim(session, cast)), "ix_tasks_pending")
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="stands"))
+    db.commit()
+    assert_cheap(plan(lambda session: claim(session, cast)), "ix_tasks_pending")
+    assert_cheap(plan(lambda session: claims.any_ready(session, cast.acme.id, "default")), "ix_tasks_pending")
+    assert_cheap(plan(lambda session: settling.settle(session, cast.acme.id)), "ix_tasks_pending")
+    limited = plan(lambda session: limits.open_types(session, cast.acme.id, "default", Standing({}, {}, {None: 9})))
+    assert "ix_tasks_leased" in limited, limited
+
+
+@pytest.mark.parametrize("of", ["user", "type", "both"])
+def test_an_ended_pause_is_unmarked_in_claim_order_by_an_index(
+    db: Session, cast: Cast, plan: Callable[..., str], of: str
+) -> None:
+    fill(db, cast, "paused")
+    who, what = cast.ben.user.id if of != "type" else None, "test.note" if of != "user" else None
+    target = Target(cast.acme.id, who, what)
+    db.add(Pause(**vars(target), reason="over", ended_at=datetime.now(UTC)))
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.zoe.user.id, reason="stands"))
+    db.commit()
+    assert_cheap(plan(lambda session: claim(session, cast)), "ix_tasks_pending", "ix_tasks_paused")
+    assert_cheap(plan(lambda session: claims.any_ready(session, cast.acme.id, "default")), "ix_tasks_pending")
+    assert_cheap(plan(lambda session: settling.settle(session, cast.acme.id)), "ix_tasks_pending", "ix_tasks_paused")
