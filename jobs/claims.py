@@ -89,12 +89,11 @@ def any_ready(session: Session, business_id: int, name: str) -> bool:
     """Whether a claim would find something now."""
     now = judge.standing(session, business_id)
     types = limits.open_types(session, business_id, name, now)
-    ready = and_(now.sparing(), _ready(business_id, name, types))
-    states = [
-        Task.stands(State.PENDING),
-        *(and_(Task.stands(State.PAUSED), one.covering()) for one in now.ended.values()),
-    ]
-    return bool(types) and any(session.scalar(select(exists().where(ready, state))) for state in states)
+    if not types:
+        return False
+    ready = _ready(business_id, name, types)
+    pending = select(exists().where(now.sparing(), ready, Task.stands(State.PENDING)))
+    return bool(session.scalar(pending)) or settling.is_any_back(session, business_id, now, ready)
 
 
 def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> set[int]:
@@ -153,8 +152,9 @@ def _ready(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[b
 @functools.lru_cache(maxsize=64)
 def _claiming(types: tuple[str, ...], held: tuple[Target, ...], *, is_one: bool) -> ReturningUpdate[Any]:
     """The claim under these pauses. Building it takes as long as running it, and a turn runs the same many times."""
-    ready = [_ready(bindparam("business"), bindparam("name"), types), Task.stands(State.PENDING)]
-    ready += [Standing(dict(enumerate(held))).sparing()]
+    # The pauses first: SQLite judges in this order, and may have to pass over many tasks that are held.
+    ready = [Standing(dict(enumerate(held))).sparing(), Task.stands(State.PENDING)]
+    ready += [_ready(bindparam("business"), bindparam("name"), types)]
     if is_one:
         ready += [_tasks.c.id == bindparam("only")]
     best = (

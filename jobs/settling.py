@@ -69,6 +69,13 @@ def bring_back(session: Session, business_id: int, now: Standing, ready: ColumnE
         _move(session, best, State.PENDING)
 
 
+def is_any_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool]) -> bool:
+    """Whether `bring_back` would find any."""
+    return any(
+        session.scalar(select(_marked(business_id, target, now, ready).exists())) for target in now.ended.values()
+    )
+
+
 def finish_system_wide(session: Session) -> None:
     """Note of each ended pause of the whole installation that no business has marked tasks of it any more."""
     ended = session.execute(

@@ -223,9 +223,7 @@ def test_tasks_of_an_ended_pause_count_as_ready_before_they_are_unmarked(db: Ses
         assert not claims.any_ready(session, cast.acme.id, "default")
 
 
-def test_pauses_settling_claims_ends_and_the_reaper_never_block_each_other_for_good(  # noqa: C901 - five kinds of thread
-    db: Session, cast: Cast
-) -> None:
+def test_pauses_settling_claims_ends_and_the_reaper_never_block_each_other_for_good(db: Session, cast: Cast) -> None:
     """Flat out in threads: a deadlock is an error on PostgreSQL, so each of them would fail."""
     add(db, cast, 600, user=cast.ben.user.id)
     add(db, cast, 600, user=cast.cleo.user.id, task_type="test.other")
