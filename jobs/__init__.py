@@ -3,8 +3,8 @@
 from jobs.attempts import Interrupted, Retry, TimedOut
 from jobs.context import TaskContext
 from jobs.inline import Held, Inline, run_inline
+from jobs.submitting import DuplicateTask, submit, submit_many
 from jobs.task_types import task_type
-from jobs.tasks import DuplicateTask, submit
 
 __all__ = [
     "DuplicateTask",
@@ -16,5 +16,6 @@ __all__ = [
     "TimedOut",
     "run_inline",
     "submit",
+    "submit_many",
     "task_type",
 ]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs.models import Task
 from jobs.states import FINAL
-from jobs.tasks import submit
+from jobs.submitting import submit
 from tenants.database import transaction
 
 _EVERY_SECONDS = 3.0

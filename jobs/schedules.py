@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import firings as engine
-from jobs import payloads, task_types, tasks
+from jobs import payloads, submitting, task_types
 from jobs.models import Firing, Schedule
 from jobs.rhythm import Rhythm
 from tenants import audit
@@ -72,8 +72,8 @@ class Draft:
         """One clear error, with its field, for the first thing that is wrong."""
         if not self.title.strip():
             raise Invalid("A schedule needs a title.", field="title")
-        if len(self.title.strip()) > tasks.MAX_TITLE or self.title != payloads.storable(self.title):
-            raise Invalid(f"A title has {tasks.MAX_TITLE} characters at most.", field="title")
+        if len(self.title.strip()) > submitting.MAX_TITLE or self.title != payloads.storable(self.title):
+            raise Invalid(f"A title has {submitting.MAX_TITLE} characters at most.", field="title")
         payloads.check(task_types.get(self.task_type), self.payload)
         if type(self.priority) is not int or abs(self.priority) > _MAX_PRIORITY:
             raise Invalid("A priority is a whole number.", field="priority")
@@ -145,7 +145,7 @@ def run_now(session: Session, by: Actor, schedule_id: int) -> int:
     schedule = _get_locked(session, by, schedule_id)
     payloads.check(task_types.get(schedule.task_type), schedule.payload)
     if by.business.archived_at:
-        raise tasks.UnknownBusiness(field="business")
+        raise submitting.UnknownBusiness(field="business")
     task_id = engine.fire_now(session, schedule, by.user.id)
     if task_id is None:
         raise FiresNow

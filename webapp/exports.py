@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, g, request, url_for
 
-from jobs import tasks
+from jobs import submitting
 from jobs.filters import TaskFilter
 from tenants.permissions import May
 from webapp import db, htmx
@@ -18,7 +18,7 @@ bp = business_blueprint("exports")
 def create() -> Response:
     """Submit an export of all tasks that the filter matches."""
     wanted = TaskFilter.from_args(request.form)
-    task_id = tasks.submit_as(
+    task_id = submitting.submit_as(
         db.session, g.actor, "tasks.export", {"filter": wanted.args(after="", before="")}, title="Export of tasks"
     )
     page = url_for("tasks.show", task_id=task_id)

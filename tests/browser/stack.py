@@ -18,7 +18,7 @@ from sqlalchemy import update
 from jobs import task_types
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
-from jobs.tasks import submit
+from jobs.submitting import submit
 from processes import dying_with_me
 from tenants import businesses, members
 from tenants.clock import clock

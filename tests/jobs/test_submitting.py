@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from jobs import queue, run_inline, submit, task_types
+from jobs import queue, run_inline, submit, submit_many, task_types
 from jobs.models import Task
 from jobs.payloads import BadPayload
-from jobs.tasks import BadKey, BadTimeout, NoZone, UnknownBusiness, UnknownUser
+from jobs.submitting import BadKey, BadTimeout, NoZone, UnknownBusiness, UnknownUser
 from tenants.errors import Invalid
 from tests import look
 from tests.factories import Cast
+from tests.waiting import until
 
 BEN = "ben@example.com"
 
@@ -147,3 +148,29 @@ def test_an_archived_business_takes_no_tasks(db: Session, cast: Cast) -> None:
     db.commit()
     with pytest.raises(UnknownBusiness):
         submit("test.note", business="acme", user=BEN)
+
+
+def test_many_tasks_are_submitted_at_once_in_their_order(db: Session, cast: Cast, work: Callable[..., None]) -> None:
+    payloads = [
+        {"value": value} for value in (2**70, "\N{GREEK SMALL LETTER ALPHA}'\"\\", None, [1, {"a": 0.1}], 1e300)
+    ]
+    ids = submit_many(
+        "test.any", payloads * 50, business="acme", user="ben@example.com", title="One of many", priority=7
+    )
+    rows = look.rows(select(Task.id, Task.payload, Task.user_id, Task.title, Task.priority).order_by(Task.id))
+    about = (cast.ben.user.id, "One of many", 7)
+    assert [tuple(row) for row in rows] == [
+        (id_, payload, *about) for id_, payload in zip(ids, payloads * 50, strict=True)
+    ]
+    until(lambda: work() or look.scalar(select(func.count()).where(Task.state == "completed")) == 250)
+    assert submit_many("test.any", [], business="acme") == []
+
+
+def test_one_bad_payload_of_many_leaves_no_row(db: Session, cast: Cast) -> None:
+    with pytest.raises(BadPayload):
+        submit_many("test.note", [{}, {"seconds": "soon"}, {}], business="acme")
+    with pytest.raises(UnknownUser):
+        submit_many("test.note", [{}], business="acme", user="zoe@example.com")
+    submit_many("test.note", [{}], business="acme", session=db)
+    db.rollback()
+    assert look.scalar(select(func.count()).select_from(Task)) == 0

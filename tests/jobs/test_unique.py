@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from jobs import DuplicateTask, run_inline, submit, tasks
+from jobs import DuplicateTask, run_inline, submit, submitting
 from jobs.models import Task
 from tenants.clock import clock
 from tenants.database import transaction
@@ -40,7 +40,7 @@ def test_a_key_of_an_unfinished_task_is_refused_with_that_tasks_id(db: Session, 
             add(user="ben@example.com")
         assert (refused.value.task_id, refused.value.field) == (id_, "unique_key")
     with pytest.raises(DuplicateTask):
-        tasks.submit_as(db, cast.ada, "test.other", {}, unique_key="october")
+        submitting.submit_as(db, cast.ada, "test.other", {}, unique_key="october")
     db.rollback()
     with pytest.raises(DuplicateTask):
         run_inline("test.note", business="acme", unique_key="october")

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from jobs import tasks
+from jobs import submitting
 from jobs.payloads import BadPayload
 from tenants.errors import Invalid
 from webapp import db
@@ -22,7 +22,7 @@ def test_task() -> Response:
     body = _body()
     actor = enter(_slug(body.get("business")))
     try:
-        task_id = tasks.submit_as(db.session, actor, "test.count", {"times": body.get("times")})
+        task_id = submitting.submit_as(db.session, actor, "test.count", {"times": body.get("times")})
     except BadPayload as error:
         raise Invalid(error.message, field="times") from None
     response = jsonify(id=task_id, url=url_for("tasks.show", task_id=task_id))
