@@ -88,6 +88,7 @@ def prepare(engine: Engine) -> None:
     """Give an engine our transaction rules. Call it once, before the first connection."""
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "close", _close_door)
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "begin", _begin_postgresql)
@@ -109,7 +110,7 @@ def _begin_sqlite(connection: Connection) -> None:
     if options.get("read_only"):
         connection.exec_driver_sql("BEGIN")
         return
-    with _turnstile(connection.engine) as door:
+    with _turnstile(connection) as door:
         if options.get("claims"):
             fcntl.flock(door, fcntl.LOCK_UN)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -122,15 +123,22 @@ def _sync(connection: Connection, wanted: str) -> None:
 
 
 @contextlib.contextmanager
-def _turnstile(engine: Engine) -> Iterator[int]:
+def _turnstile(connection: Connection) -> Iterator[int]:
     """One door before SQLite's write lock, so that a pause never starves behind busy claimers."""
-    path = engine.url.database
-    door = os.open(f"{path}.turnstile" if path and path != ":memory:" else os.devnull, os.O_RDWR | os.O_CREAT, 0o600)
+    door = connection.info.get("door")
+    if door is None:  # one for each connection: threads that share one would not keep each other out
+        path = connection.engine.url.database
+        file = f"{path}.turnstile" if path and path != ":memory:" else os.devnull
+        door = connection.info["door"] = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(door, fcntl.LOCK_EX)
     try:
-        fcntl.flock(door, fcntl.LOCK_EX)
         yield door
     finally:
-        fcntl.flock(door, fcntl.LOCK_UN)  # closing alone would leave it to a child that was forked meanwhile
+        fcntl.flock(door, fcntl.LOCK_UN)
+
+
+def _close_door(_dbapi: Any, record: Any) -> None:
+    if (door := record.info.pop("door", None)) is not None:
         os.close(door)
 
 
