@@ -13,7 +13,7 @@ LOCK := $(UV) pip compile --quiet --no-config --default-index https://pypi.org/s
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test bench bench-peers bench-table lock vendor clean
+.PHONY: help run check test bench bench-peers bench-table chaos lock vendor clean
 
 help: ## List what you can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-peers: $(PEERS_READY) ## Install the peers that `make bench` runs beside t
 
 bench-table: $(TEST_READY) ## Print the last results as Markdown, ready to paste
 	@$(BIN)/python -m bench.report
+
+chaos: $(TEST_READY) ## Kill, freeze and flush for real, then judge (PROFILE=push, TASKS=1000, SEED=7, KEEP=folder)
+	$(BIN)/python -m tests.chaos
 
 lock: $(UV) ## Write the hashed requirements from the .in files
 	$(LOCK) requirements.in -o requirements.txt

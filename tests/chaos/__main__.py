@@ -1,0 +1,85 @@
+"""Chaos: `python -m tests.chaos` kills, freezes and flushes for real, and prints what the oracle says.
+
+PROFILE=push or long, TASKS, SEED (a printed number repeats a run), DATABASES=sqlite,postgresql, and KEEP=folder, where
+journal and witness stay.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import structlog
+
+from tests.chaos import evidence, oracle, table
+from tests.chaos.conductor import Run
+from tests.chaos.databases import Database, Postgresql, Sqlite
+from tests.chaos.profiles import Profile, from_env
+
+_SHOWN = 5  # violations of a rule
+
+
+def main() -> int:
+    """Run the profile on each database; 1 when an invariant was broken."""
+    profile, seed = from_env()
+    command = f"make chaos PROFILE={profile.name} TASKS={profile.tasks} SEED={seed}"
+    print(f"{command}\n", flush=True)
+    rows, broken = [], False
+    for kind in os.environ.get("DATABASES", "sqlite,postgresql").split(","):
+        with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+            line, violations = run(profile, seed, kind, Path(folder))
+        rows.append(line)
+        broken = broken or violations
+    print("\n".join(["", table.head(), *rows, "", f"`{command}`; {table.machine()}"]))
+    return int(broken)
+
+
+def run(profile: Profile, seed: int, kind: str, folder: Path) -> tuple[str, bool]:
+    """One run: its row of the table, and whether something was broken."""
+    database = _database(kind, folder)
+    try:
+        structlog.configure(logger_factory=structlog.WriteLoggerFactory((folder / "driver.log").open("w")))
+        one = Run(profile, seed, database, folder)
+        one.go()
+        report = oracle.judge(evidence.collect(profile, folder))
+        _tell(database.kind, report)
+    finally:
+        database.stop()
+        _keep(kind, folder)
+    line = table.row(report, profile=profile.name, database=database.kind, seed=seed, seconds=one.seconds)
+    return line, bool(report.violations)
+
+
+def _database(kind: str, folder: Path) -> Database:
+    if kind == "sqlite":
+        return Sqlite(f"sqlite:///{folder}/sluice.db")
+    return Postgresql(folder / "postgresql")
+
+
+def _tell(kind: str, report: oracle.Report) -> None:
+    print(f"{kind}: {report.figures.states}, faults {report.figures.faults}, skipped {report.figures.skipped}")
+    shown: collections.Counter[str] = collections.Counter()
+    for one in report.violations:
+        shown[one.rule] += 1
+        if shown[one.rule] <= _SHOWN:
+            print(f"  VIOLATION {one}")
+    for rule, number in shown.items():
+        print(f"  {number} times: {rule}")
+    sys.stdout.flush()
+
+
+def _keep(kind: str, folder: Path) -> None:
+    """Leave the evidence where KEEP says."""
+    if kept := os.environ.get("KEEP"):
+        target = Path(kept) / kind
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("journal", "witness", "processes.log", "driver.log"):
+            shutil.copy(folder / name, target / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
