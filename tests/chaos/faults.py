@@ -43,6 +43,8 @@ class Faults:
             self.journal.write("skipped", what_not=f"kill {kind}", why="no horse was at work")
             return
         member, horses = found
+        if kind == "horse":
+            horses = [self._busiest(horses)]
         member.killed = kind != "horse"
         pids = {"horse": horses, "worker": [member.pid], "both": [member.pid, *horses]}[kind]
         hit = _Hit(kind, member, horses)
@@ -105,6 +107,11 @@ class Faults:
                     return member, horses
             time.sleep(0.002)
         return None
+
+    def _busiest(self, horses: list[int]) -> int:
+        """The one at work; else any, since a worker may keep one in reserve."""
+        at_work = [pid for pid in horses if self.witness.at_work(pid)]
+        return self.rng.choice(at_work or horses)
 
     def _freeze(self, member: Member, horses: list[int]) -> bool:
         pids = [member.pid, *horses]

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import pauses, submit, tasks
+from jobs import pauses, submit
+from jobs.interrupts import interrupt
 from jobs.judge import Target
 from jobs.models import Pause, Task
 from jobs.states import State
@@ -110,9 +111,6 @@ class People:
     def interrupt(self, task_id: int) -> None:
         """Stop a task. What it was then shows its state after the call, in the same transaction."""
         business = self.answered[task_id]
-        if not hasattr(tasks, "interrupt"):
-            self.journal.write("skipped", what_not="interrupt", why="jobs.tasks.interrupt does not exist yet")
-            return
         answer = self._ask("interrupt", lambda: self._interrupt(business, task_id), task=task_id)
         if answer:
             self.interrupted.add(task_id)
@@ -156,7 +154,7 @@ class People:
 
     def _interrupt(self, business: str, task_id: int) -> dict[str, Any]:
         with transaction() as session:
-            tasks.interrupt(session, self.admins[business], task_id)
+            interrupt(session, self.admins[business], task_id)
             query = select(Task.state, Task.claim_token, Task.attempts).where(Task.id == task_id)
             now = session.execute(query).one()
         waited = now.state == State.CANCELED or now.claim_token is None
