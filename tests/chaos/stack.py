@@ -20,12 +20,13 @@ from tests.servers import Valkey
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
+WORKER, SCHEDULER = "jobs.worker", "jobs.scheduler"
 _STOP_SECONDS = 8.0
 
 
 @dataclass
 class Member:
-    """A worker or a scheduler: the process that plays it now."""
+    """A worker, a scheduler or whoever else: the process that plays it now."""
 
     module: str
     process: subprocess.Popen[bytes]
@@ -48,7 +49,7 @@ class Member:
 
 @dataclass
 class Stack:
-    """A broker, workers and schedulers around one database.
+    """A broker, and processes around one database: `parts` tells how many run of each module.
 
     One thread starts them all and outlives them: each dies with the thread that started it.
     """
@@ -56,14 +57,14 @@ class Stack:
     folder: Path
     environment: Mapping[str, str]
     journal: Journal
-    workers: int
-    schedulers: int
+    parts: Mapping[str, int]
     members: list[Member] = field(default_factory=list)
     broker: Valkey | None = None
 
     def __post_init__(self) -> None:
         self.redis_url = f"unix://{self.folder}/r.sock?db=0"
         self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._retired: set[str] = set()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -92,6 +93,13 @@ class Stack:
         """The members that run and are not frozen."""
         return [one for one in self.members if one.module == module and not (one.killed or one.frozen)]
 
+    def retire(self, module: str) -> None:
+        """End what runs of a module, and start it no more."""
+        self._retired.add(module)
+        for member in self.alive(module):
+            member.process.terminate()
+            member.process.wait(_STOP_SECONDS)
+
     def kill_broker(self, down_seconds: float) -> None:
         """Kill it with all that it holds, and start an empty one after a while."""
         began = time.monotonic()
@@ -106,14 +114,14 @@ class Stack:
 
     def _supervise(self) -> None:
         self.broker = Valkey(self.folder)
-        for module, number in (("worker", self.workers), ("scheduler", self.schedulers)):
+        for module, number in self.parts.items():
             self.members += [Member(module, self._start(module)) for _ in range(number)]
         self._up.set()
         while not self._over.is_set():
             for act in self._now_due():
                 act()
             for number, member in enumerate(self.members):
-                if member.process.poll() is not None:
+                if member.module not in self._retired and member.process.poll() is not None:
                     self._bury(member)
                     self.members[number] = Member(member.module, self._start(member.module))
             self._over.wait(0.02)
@@ -128,7 +136,7 @@ class Stack:
 
     def _start(self, module: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"jobs.{module}"],
+            [sys.executable, "-m", module],
             cwd=ROOT,
             env={**os.environ, **self.environment, "REDIS_URL": self.redis_url},
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import platform
 from pathlib import Path
@@ -25,6 +26,7 @@ HEAD = (
     "seed",
     "seconds",
 )
+_SHOWN = 5  # violations of a rule
 _OWN_COLUMN = (
     ("lost", "unfinished"),
     ("finished twice",),
@@ -58,6 +60,17 @@ def row(report: Report, *, profile: str, database: str, seed: int, seconds: floa
         f"{seconds:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def judgement(title: str, report: Report) -> str:
+    """What a run did, and the first breaches of each rule with their evidence."""
+    found, shown = report.figures, collections.Counter[str]()
+    lines = [f"{title}: {found.states}, faults {found.faults}, interrupts {found.interrupts}, skipped {found.skipped}"]
+    for one in report.violations:
+        shown[one.rule] += 1
+        if shown[one.rule] <= _SHOWN:
+            lines.append(f"  VIOLATION {one}")
+    return "\n".join([*lines, *(f"  {number} times: {rule}" for rule, number in shown.items())])
 
 
 def machine() -> str:

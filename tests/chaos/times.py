@@ -56,7 +56,9 @@ def horse_outlived_parent(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 def exited_by_itself(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """Workers and schedulers live on, whatever happens to the others. Those that lost their broker may exit."""
+    broken = {pid for one in evidence.faults("failpoint") for pid in one["pids"]}
     outages = [(one["since"], one["till"]) for one in evidence.entries("outage", of="broker")]
     for one in evidence.entries("exited"):
-        if not one["killed"] and not any(since <= one["at"] <= till + 5 for since, till in outages):
+        explained = one["killed"] or one["pid"] in broken
+        if not explained and not any(since <= one["at"] <= till + 5 for since, till in outages):
             yield one
