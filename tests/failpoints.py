@@ -26,7 +26,7 @@ from sqlalchemy import event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
-from jobs import attempts, claims, leases, pauses, queue, settling, tasks
+from jobs import attempts, claims, leases, pauses, queue, records, settling, tasks
 
 COMMITS = ("submit", "pause", "claim", "record", "give_back", "bury", "renew", "reap", "settle")
 STEPS = ("wake:between", "pop:after", "turn:before")
@@ -73,7 +73,7 @@ def install() -> None:
     _mark(tasks, "_submit", "submit")
     _mark(pauses, "pause", "pause")
     _mark(claims, "claim", "claim")
-    _mark(claims, "record", "record", lambda _, ended, *__: any(one.claim.id for one in ended))
+    _mark(records, "record", "record", lambda _, ended, *__: any(one.claim.id for one in ended))
     _mark(claims, "give_back", "give_back", lambda _, unbegun: any(one.id for one in unbegun))
     _mark(claims, "renew", "renew")
     _mark(leases, "bury", "bury", lambda *_: True)

@@ -138,7 +138,7 @@ class Breaking:
         queue.connect(self.stack.redis_url)
         self.stack.retire(OUTSIDER)
         self.database.settle()
-        People(self.journal, admins(), None).resume_all()  # type: ignore[arg-type] - it draws nothing
+        People(self.journal, admins(), random.Random()).resume_all()
         self.journal.write("drained", unfinished=wait_for_the_last(PROFILE.drain_seconds))
         queue.flush()
 

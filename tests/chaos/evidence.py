@@ -122,8 +122,8 @@ class Evidence:
         )
 
     def resumed(self, pause: dict[str, Any]) -> float:
-        """When the first call that ends this pause was sent; for ever, if none was."""
-        asked = (one["asked"] for one in self.entries("resume", pause=pause["answer"]))
+        """When the first call that ends this pause was sent, answered or not; for ever, if none was."""
+        asked = (one["at"] for one in self.entries("asking", of="resume", pause=pause["answer"]))
         return min(asked, default=float("inf"))
 
     def was_paused(self, task: int, since: float, till: float) -> bool:
@@ -132,6 +132,10 @@ class Evidence:
             self.covers(pause, task) and pause["asked"] < till and since < self.resumed(pause) + 1
             for pause in self.entries("pause")
         )
+
+    def perhaps_interrupted(self) -> set[int]:
+        """Tasks that somebody asked to stop, whatever the answer was, and whether or not it was heard."""
+        return {one["task"] for one in self.entries("asking", of="interrupt")}
 
     @functools.cached_property
     def away(self) -> dict[str, list[tuple[float, float]]]:

@@ -166,7 +166,8 @@ class People:
         return {"found": "waiting" if waited else "running", "attempts": now.attempts}
 
     def _ask(self, what: str, act: Callable[[], Any], **facts: Any) -> Any:
-        """The answer, or None when it was refused or failed; either is written down."""
+        """The answer, or None when it was refused or failed; either is written down, and before, that it was asked."""
+        self.journal.write("asking", of=what, **facts)
         asked, answer, raised = time.monotonic(), None, None
         try:
             answer = act()

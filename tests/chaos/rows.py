@@ -64,7 +64,7 @@ def finish_nobody_saw(evidence: Evidence) -> Iterator[dict[str, Any]]:
 def wrong_end(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """Poison fails, what was interrupted is canceled, and all else is completed: no neighbour fails."""
     interrupted = {one["task"] for one in evidence.entries("interrupt") if one["answer"] is not None}
-    unheard = {one["task"] for one in evidence.entries("interrupt") if one["answer"] is None}
+    unheard = evidence.perhaps_interrupted() - interrupted
     for row in evidence.tasks.values():
         if row.state not in FINAL or row.id in interrupted:
             continue

@@ -103,7 +103,7 @@ def dead_horse_cost_more(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 def poison_not_at_limit(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """What always kills its process is lost as often as its limit says."""
-    interrupted = {one["task"] for one in evidence.entries("interrupt")}
+    interrupted = evidence.perhaps_interrupted()
     for row in evidence.tasks.values():
         if row.kind == "poison" and row.state in FINAL and row.id not in interrupted:
             outcomes = [one.outcome for one in evidence.rows_of.get(row.id, [])]

@@ -84,6 +84,7 @@ def world() -> World:
     world.note(3, "interrupt", task=INTERRUPTED, asked=2.9, answered=3, answer=answer, raised=None)
     about = {"business": "acme", "user": "ben", "task_type": "chaos.quick"}
     world.note(20, "pause", asked=19.9, answered=20, answer=1, raised=None, **about)
+    world.note(24.9, "asking", of="resume", pause=1)
     world.note(25, "resume", asked=24.9, answered=25, answer=1, raised=None, pause=1)
     world.complete(26, PAUSED, 1, 130)
     _freeze(world)
