@@ -222,6 +222,10 @@ def let_a_horse_live_on(world: World) -> None:
     world.entry("fault", kind="horse")["survived"] = [103]
 
 
+def let_a_dead_horse_work(world: World) -> None:
+    world.end(6, VICTIM, 1, 103)
+
+
 def let_a_worker_exit(world: World) -> None:
     world.note(8, "exited", module="worker", pid=50, code=1, killed=False)
 
@@ -274,6 +278,7 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("a dead horse cost more than its task", lose_more_than_the_task_at_work),
     ("poison not at its limit", give_poison_up_early),
     ("horse outlived its parent", let_a_horse_live_on),
+    ("horse outlived its parent", let_a_dead_horse_work),
     ("exited by itself", let_a_worker_exit),
     ("noticed late", notice_a_dead_horse_late),
     ("noticed late", notice_a_zombie_late),

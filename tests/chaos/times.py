@@ -11,6 +11,7 @@ from tests.chaos.watcher import EVERY_SECONDS
 
 DEAD_HORSE = ("horse", "poison")
 _TURN_SECONDS = 2.0
+_DEAD_SECONDS = 0.25
 
 
 def noticed_late(evidence: Evidence) -> Iterator[dict[str, Any]]:
@@ -48,10 +49,12 @@ def no_turn_after_flush(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 
 def horse_outlived_parent(evidence: Evidence) -> Iterator[dict[str, Any]]:
-    """Whoever kills a parent kills its horse."""
+    """Whoever kills a parent kills its horse: that is soon gone, and witnesses nothing any more."""
     for fault in evidence.faults("worker", "both", "horse"):
-        if fault.get("survived"):
-            yield {"fault": fault}
+        since = fault["since"] + _DEAD_SECONDS
+        said = [line for line in evidence.lines if line.pid in fault["pids"] and since < line.at < since + 10]
+        if fault.get("survived") or said:
+            yield {"fault": fault, "said": said}
 
 
 def exited_by_itself(evidence: Evidence) -> Iterator[dict[str, Any]]:
