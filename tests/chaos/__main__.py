@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.chaos.profiles import Profile, from_env
 
 def main() -> int:
     """Run the profile on each database; 1 when an invariant was broken."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all servers that were started
     profile, seed = from_env()
     command = f"make chaos PROFILE={profile.name} TASKS={profile.tasks} SEED={seed}"
     print(f"{command}\n", flush=True)

@@ -41,6 +41,7 @@ _KILL_SECONDS = 0.7
 
 def main() -> int:
     """Break every point; 1 when one was not reached, or an invariant was broken."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all servers that were started
     (kind,) = sys.argv[1:]
     actions = ["kill", "freeze", "raise"] + (["cut"] if kind == "postgresql" else [])
     with tempfile.TemporaryDirectory(prefix="sluice-") as name:
