@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from redis import ConnectionError as NoConnection
-from rq import Queue, Worker
+from rq import Worker
 from sqlalchemy import event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
-from jobs import attempts, claims, leases, pauses, queue, records, settling, tasks
+from jobs import attempts, claims, leases, pauses, queue, records, settling, submitting
 
 COMMITS = ("submit", "pause", "claim", "record", "give_back", "bury", "renew", "reap", "settle")
-STEPS = ("wake:between", "pop:after", "turn:before")
+STEPS = ("wake:before", "wake:after", "pop:after", "turn:before")
 BEGIN = "begin:before"
 _DOING = "failpoints"
 _committing = threading.local()
@@ -70,7 +70,7 @@ def install() -> None:
         _wanted.setdefault(point, []).append(action)
     if not _wanted:
         return
-    _mark(tasks, "_submit", "submit")
+    _mark(submitting, "_submit", "submit")
     _mark(pauses, "pause", "pause")
     _mark(claims, "claim", "claim")
     _mark(records, "record", "record", lambda _, ended, *__: any(one.claim.id for one in ended))
@@ -82,10 +82,11 @@ def install() -> None:
     event.listen(Session, "before_commit", _carry)
     event.listen(Session, "after_soft_rollback", lambda session, _: session.info.pop(_DOING, None))
     _wrap(DefaultDialect, "do_commit", _commit)
-    _wrap(Queue, "enqueue_call", functools.partial(_step, "wake:between"))
+    _wrap(queue, "wake_now", functools.partial(_step, "wake:before"))
+    _wrap(queue, "wake_now", functools.partial(_after, "wake:after"))
     _wrap(queue, "begin_turn", functools.partial(_step, "turn:before"))
     _wrap(attempts, "perform", functools.partial(_step, BEGIN))
-    _wrap(Worker, "dequeue_job_and_maintain_ttl", _pop)
+    _wrap(Worker, "dequeue_job_and_maintain_ttl", functools.partial(_after, "pop:after"))
 
 
 def _mark(module: Any, name: str, what: str, did: Callable[..., bool] = lambda answer, *_: bool(answer)) -> None:
@@ -144,9 +145,9 @@ def _step(point: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -
     return original(*args, **kwargs)
 
 
-def _pop(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _after(point: str, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     answer = original(*args, **kwargs)
-    return _step("pop:after", lambda: answer) if answer else answer
+    return _step(point, lambda: answer) if answer else answer
 
 
 def _end_or_stop(action: str) -> None:
