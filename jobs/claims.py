@@ -71,7 +71,7 @@ def claim(
     if not rows:
         return []
     names = names or Names()
-    _look_up(session, business_id, {row.user_id for row in rows}, names)
+    look_up(session, business_id, {row.user_id for row in rows}, names)
     lines = _lines(session, business_id, [row.id for row in rows if row.attempts > 1])
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
     claims = [_as_claim(row, business_id, names, token, lines=lines.get(row.id, 0)) for row in in_order]
@@ -218,7 +218,7 @@ def _as_time(raw: datetime | str) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _look_up(session: Session, business_id: int, user_ids: set[int | None], known: Names) -> None:
+def look_up(session: Session, business_id: int, user_ids: set[int | None], known: Names) -> None:
     """Add the names that are not known yet."""
     if business_id not in known.businesses:
         known.businesses[business_id] = str(session.scalar(select(Business.slug).where(Business.id == business_id)))

@@ -12,11 +12,10 @@ from typing import NoReturn
 
 import structlog
 
-from jobs import attempts, queue, turns
+from jobs import attempts, queue, rehearsal, turns
 from jobs.attempts import Interrupted, TimedOut
 from jobs.board import Board, Why
 from processes import adopt_orphans, die_with
-from tenants.database import transaction
 
 log = structlog.get_logger()
 
@@ -102,5 +101,5 @@ def _listen(board: Board) -> None:
 
 def _connect() -> None:
     """Have the connections that the turn needs. Without them it makes them itself, later."""
-    with contextlib.suppress(Exception), transaction(read_only=True):
-        queue.quietly(queue.connection().ping)
+    rehearsal.limber()
+    queue.quietly(queue.connection().ping)

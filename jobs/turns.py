@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -19,7 +18,7 @@ from jobs.board import Board
 from jobs.context import TaskContext
 from jobs.records import Ended
 from jobs.states import State
-from tenants.database import disconnect, transaction
+from tenants.database import transaction
 
 log = structlog.get_logger()
 
@@ -66,25 +65,6 @@ def run(business_id: int, name: str, ticket: str, board: Board | None = None) ->
     if turn.more_ready and turn.claimed:  # what others hold locked is theirs, or the beat's
         queue.quietly(queue.wake_now, business_id, name)
     queue.flush()  # what handlers submitted
-
-
-def warm() -> None:
-    """Compile the statements of a turn now, so that no forked horse has to. Nothing is written."""
-    now = datetime.now(UTC)
-    nobody = Claim(0, 0, "", None, "", {}, 1, 1, "", now)
-    ends = [Ended(nobody, attempts.Outcome(state, state), 0.0, 0.0, 0) for state in (State.COMPLETED, State.PENDING)]
-    try:
-        with transaction(claims=True) as session:
-            judge.let_claims_pass(session, 0)
-            records.record(session, ends, settings.worker)
-            claims.give_back(session, [nobody])
-            claims.still_good(session, 0, [nobody])
-            for name in task_types.queues():
-                claims.claim(session, 0, name, limit=1, worker="", lease_seconds=1.0)
-                claims.any_ready(session, 0, name)
-    except SQLAlchemyError as error:
-        log.warning("the database does not answer", error=str(error))
-    disconnect()
 
 
 class _Turn:

@@ -29,7 +29,7 @@ from rq.worker_registration import REDIS_WORKER_KEYS, register
 
 import logs
 from config import BadSetting, Config
-from jobs import payloads, queue, task_types, turns
+from jobs import payloads, queue, rehearsal, task_types, turns
 from jobs.guard import Guard
 from jobs.horses import Horse
 from processes import adopt_orphans, end_children
@@ -166,7 +166,7 @@ def main() -> int:
         return 1
     connect(config.database_url)
     payloads.warm(task_types.all_types())
-    turns.warm()
+    rehearsal.rehearse()
     adopt_orphans()
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3
