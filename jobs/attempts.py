@@ -102,15 +102,15 @@ _at_work: tuple[int, int] | None = None  # the task and attempt whose handler ma
 
 def perform(claim: Claim, task: TaskContext, call: Call) -> Outcome:
     """Run the handler of a claimed task to its end."""
-    global _at_work  # noqa: PLW0603 - a process runs one handler at a time
-    me = os.getpid()
+    global _at_work  # noqa: PLW0603 - a process runs one handler at a time, but for one that runs another inline
+    me, outer = os.getpid(), _at_work
     try:
         _at_work = claim.id, claim.attempt
         result = call(task)
-        _at_work = None
+        _at_work = outer
         return _completed(result)
     except BaseException as error:  # noqa: BLE001 - a handler that calls sys.exit() ends itself, not its worker
-        _at_work = None
+        _at_work = outer
         return _raised(error, claim)
     finally:
         if os.getpid() != me:  # a child that the handler forked came back here: the turn is not its own

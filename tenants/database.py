@@ -77,7 +77,8 @@ def engine_options(url: str) -> dict[str, Any]:
     # psycopg prepares a statement after five runs, and PostgreSQL may then keep a generic plan: searches got 7x slower.
     arguments = {
         "prepare_threshold": None,
-        "options": "-c timezone=UTC",
+        # A process that is frozen in the middle of a transaction must not hold its locks for ever.
+        "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=15000",
         "connect_timeout": 5,
         "tcp_user_timeout": 10_000,  # milliseconds: a network that drops everything is an error, not a wait
     }
