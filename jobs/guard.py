@@ -24,6 +24,7 @@ log = structlog.get_logger()
 _TICK_SECONDS = 0.05
 _AGAIN_SECONDS = 0.2
 _BEAT_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.5  # the horse may hold a lock and the interpreter, too: then only its end frees both
 _MARGIN = 0.2  # of a lease: so long before its end a handler stops whose lease cannot be renewed
 
 
@@ -88,7 +89,7 @@ class Guard:
         """The heartbeat, which also tells what became of the task meanwhile."""
         sent_at = time.monotonic()
         try:
-            with transaction(claims=True, durable=False) as session:
+            with transaction(claims=True, durable=False, patience=_PATIENCE_SECONDS) as session:
                 states = claims.renew(session, self._worker, self._horse.pid, self._settings.lease_seconds)
         except SQLAlchemyError as error:
             log.warning("the lease is not renewed yet", task=running.task_id, error=str(error))
@@ -131,7 +132,7 @@ class Guard:
         until = time.monotonic() + self._settings.lease_seconds
         while time.monotonic() < until:
             try:
-                with transaction(claims=True) as session:
+                with transaction(claims=True, patience=_PATIENCE_SECONDS) as session:
                     leases.bury(session, dead)
             except SQLAlchemyError as error:
                 log.warning("a dead horse is not written yet", error=str(error))

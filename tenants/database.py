@@ -95,21 +95,33 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "begin", _begin_postgresql)
 
 
+_PATIENCE_SECONDS = 10  # for SQLite's write lock
+_PRAGMAS = {
+    "busy_timeout": str(_PATIENCE_SECONDS * 1000),
+    "journal_mode": "WAL",
+    "synchronous": "FULL",  # with NORMAL a power cut may lose the last commits, and a submitted task must stay
+    "foreign_keys": "ON",
+}
+
+
 def _set_pragmas(dbapi: Any, _record: Any) -> None:
     dbapi.isolation_level = None
     # SQLite's own lower() knows only ASCII: nobody would find Åsa.
     dbapi.create_function("lower", 1, lambda text: text.lower() if isinstance(text, str) else text, deterministic=True)
-    # FULL: with NORMAL a power cut may lose the last commits, and a submitted task must stay.
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        dbapi.execute(f"PRAGMA {pragma}")
+    for pragma, value in _PRAGMAS.items():
+        dbapi.execute(f"PRAGMA {pragma}={value}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     """Begin with the write lock, since a later upgrade of a read may fail; claimers let people go first."""
     options = connection.get_execution_options()
-    _sync(connection, "FULL" if options.get("durable", True) else "NORMAL")
+    _set(connection, "synchronous", "FULL" if options.get("durable", True) else "NORMAL")
+    _set(connection, "busy_timeout", str(int(options.get("patience", _PATIENCE_SECONDS) * 1000)))
     if options.get("read_only"):
         connection.exec_driver_sql("BEGIN")
+        return
+    if options.get("patience"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # at the door it might wait longer
         return
     with _turnstile(connection) as door:
         if options.get("claims"):
@@ -117,10 +129,10 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _sync(connection: Connection, wanted: str) -> None:
-    if connection.info.get("synchronous", "FULL") != wanted:
-        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}")
-        connection.info["synchronous"] = wanted
+def _set(connection: Connection, pragma: str, wanted: str) -> None:
+    if connection.info.get(pragma, _PRAGMAS[pragma]) != wanted:
+        connection.exec_driver_sql(f"PRAGMA {pragma}={wanted}")
+        connection.info[pragma] = wanted
 
 
 @contextlib.contextmanager
@@ -144,8 +156,11 @@ def _close_door(_dbapi: Any, record: Any) -> None:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get("read_only"):
+    options = connection.get_execution_options()
+    if options.get("read_only"):
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    if patience := options.get("patience"):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
 
 
 def disconnect() -> None:
@@ -170,6 +185,7 @@ def transaction(**options: Any) -> Iterator[Session]:
 
     `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite). `durable=False`: a
     power cut may undo it (SQLite), which is as well for what means nothing without the processes that it ends, too.
+    `patience`: seconds to wait for a lock; after that OperationalError.
     """
     with Sessions.begin() as session:
         if options:

@@ -211,3 +211,10 @@ def lone(task: TaskContext, *, seconds: float = 0.0) -> None:
 @task_type("test.aside", title="In a queue of its own", queue="aside")
 def aside(task: TaskContext, *, seconds: float = 0.0) -> None:
     span(task, seconds=seconds)
+
+
+@task_type("test.hog", title="Hold a lock and the interpreter", max_attempts=1)
+def hog(task: TaskContext) -> None:
+    with transaction() as session:
+        session.execute(update(Task).where(Task.id == task.id).values(step="mine"))
+        sum(range(10**10))

@@ -100,6 +100,18 @@ def test_a_horse_dies_with_its_worker_and_leaves_no_two_runs(
     assert state(id_) == "running", "until its lease is over"
 
 
+def test_a_handler_that_holds_a_lock_and_the_interpreter_is_stopped_before_its_lease_ends(
+    db: Session, cast: Cast, start: Start
+) -> None:
+    """Nobody can write of its task while it lives, not even its guard."""
+    start("worker", "default", LEASE_SECONDS="2", HEARTBEAT_SECONDS="0.3")
+    id_ = submit("test.hog", business="acme")
+    until(lambda: state(id_) == "failed", seconds=10)
+    assert outcomes(id_) == ["lost"]
+    follows = submit("test.note", business="acme")
+    until(lambda: state(follows) == "completed")
+
+
 def test_a_spare_that_is_killed_while_it_waits_is_replaced(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
     worker = start("worker", "default")
     first = submit("test.note", business="acme")
