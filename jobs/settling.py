@@ -128,17 +128,20 @@ def settle_after_commit(session: Session, business_id: int | None) -> None:
 
 
 def _set_aside(session: Session, business_id: int, name: str, now: Standing, chunk: int) -> int:
-    """Mark what is paused among the first tasks of a queue: what stands behind them is in nobody's way yet."""
-    head = (
-        select(Task.id)
+    """Mark what is paused among the first tasks of a queue: what stands behind them is in nobody's way yet.
+
+    In two steps: with old statistics PostgreSQL would join the head with every waiting task, 9 s for 100,000.
+    """
+    head = session.execute(
+        select(Task.id, Task.user_id, Task.task_type)
         .where(Task.business_id == business_id, Task.queue == name, Task.stands(State.PENDING))
         .order_by(*Task.claim_order())
         .limit(chunk)
-        .cte("head")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    covered = select(Task.id).where(Task.id.in_(select(head.c.id)), Task.stands(State.PENDING), now.covering())
-    return _move(session, covered, State.PAUSED)
+    covered = [id_ for id_, user_id, task_type in head if now.over(user_id, task_type)]
+    if not covered:
+        return 0
+    return _move(session, select(Task.id).where(Task.id.in_(covered), Task.stands(State.PENDING)), State.PAUSED)
 
 
 def _marked(
