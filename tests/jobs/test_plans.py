@@ -94,3 +94,21 @@ def test_an_ended_pause_is_unmarked_in_claim_order_by_an_index(
     due = Task.queue == "default"
     assert_cheap(plan(lambda session: settling.is_any_back(session, cast.acme.id, now, due)), "ix_tasks_paused")
     assert_cheap(plan(lambda session: settling.settle(session, cast.acme.id)), "ix_tasks_pending", "ix_tasks_paused")
+
+
+def test_setting_aside_joins_nothing_with_all_that_waits_though_statistics_are_old(
+    db: Session, cast: Cast, plan: Callable[..., str]
+) -> None:
+    """Analysed when everything was done, as after a quiet night; then a hundred thousand tasks come."""
+    row = {"business_id": cast.acme.id, "user_id": cast.cleo.user.id, "task_type": "test.note", "queue": "default"}
+    db.execute(insert(Task), [{**row, "state": "completed"} for _ in range(10_000)])
+    db.commit()
+    with db.get_bind().connect() as connection:
+        connection.execute(text("ANALYZE"))
+        connection.commit()
+    fill(db, cast, "pending")
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="stands"))
+    db.commit()
+    found = plan(lambda session: settling.settle(session, cast.acme.id))
+    assert "Semi Join" not in found, found
+    assert_cheap(found, "ix_tasks_pending")
