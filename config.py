@@ -28,7 +28,9 @@ class Config(BaseSettings):
     redis_url: str | None = Field(
         None, description="Address of Redis or Valkey. Without it `make run` starts a private Valkey."
     )
-    workers: int = Field(2, ge=0, le=1000, description="Worker processes that `make run` starts.")
+    workers: int = Field(
+        40, ge=0, le=1000, description="Workers that `make run` starts: so many tasks run at the same time."
+    )
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `make run` starts, 8 threads each.")
     task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Python modules that register task types, separated by commas."

@@ -119,16 +119,16 @@ class Stack:
             "SECRET_KEY": _secret_key(config),
         }
         python = sys.executable
-        workers = [f"worker {number}" for number in range(1, config.workers + 1)]
         self._add(Child("web", _gunicorn(config), environment))
-        for name in workers:  # killed with us: a long task would keep one alive for hours
-            self._add(Child(name, [python, "-m", "jobs.worker"], environment, dies_by=signal.SIGKILL))
+        if config.workers:  # killed with us: a long task would keep one alive for hours
+            workers = [python, "-m", "jobs.worker", "--processes", str(config.workers)]
+            self._add(Child("workers", workers, environment, dies_by=signal.SIGKILL))
         self._add(Child("scheduler", [python, "-m", "jobs.scheduler"], environment))
 
     def wait_until_ready(self, config: Config) -> None:
         """Return when the web server, all workers and the scheduler answer."""
         until = time.monotonic() + _READY_SECONDS
-        while not self.is_asked_to_stop and not (_web_answers(config) and self._workers_answer()):
+        while not self.is_asked_to_stop and not (_web_answers(config) and self._workers_answer(config)):
             if time.monotonic() > until:
                 raise CannotStart(f"not ready within {_READY_SECONDS} s; the lines above say why")
             self._watch_once()
@@ -177,15 +177,23 @@ class Stack:
         self._add(Child("broker", [_broker_binary(), *options.split(), "--dir", str(files)]))
         return f"unix://{socket_path}?db=0"
 
-    def _workers_answer(self) -> bool:
+    def _workers_answer(self, config: Config) -> bool:
         from jobs import services
 
         names, scheduler = services.workers_and_scheduler(self._redis_url)
         # Some may be of an earlier run, or of somebody else who shares the broker.
         found = [re.fullmatch(r".+-(\d+)-[0-9a-f]{4}", name) for name in names]
-        pids = {int(name[1]) for name in found if name}
-        ours = {child.process.pid for child in self.children if child.process and child.name.startswith("worker")}
-        return ours <= pids and scheduler
+        ours = {child.process.pid for child in self.children if child.process and child.name == "workers"}
+        here = [int(name[1]) for name in found if name]
+        return scheduler and sum(pid in ours or _parent(pid) in ours for pid in here) == config.workers
+
+
+def _parent(pid: int) -> int:
+    """The parent of a process; 0 of one that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _gunicorn(config: Config) -> list[str]:

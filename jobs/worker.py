@@ -32,6 +32,7 @@ from config import BadSetting, Config
 from jobs import payloads, queue, rehearsal, task_types, turns
 from jobs.guard import Guard
 from jobs.horses import Horse
+from jobs.pool import Pool
 from processes import adopt_orphans, end_children
 from tenants.database import connect
 
@@ -156,7 +157,8 @@ def main() -> int:
     logs.configure()
     parser = argparse.ArgumentParser(prog="python -m jobs.worker", description=__doc__)
     parser.add_argument("queues", nargs="*", help="queues to work on; default: every queue of the registered types")
-    wanted = parser.parse_args().queues
+    parser.add_argument("--processes", type=int, default=1, help="so many workers, forked from this process")
+    asked = parser.parse_args()
     try:
         config = Config.from_env()
         queue.connect(config.redis_url)
@@ -167,10 +169,18 @@ def main() -> int:
     connect(config.database_url)
     payloads.warm(task_types.all_types())
     rehearsal.rehearse()
-    adopt_orphans()
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3
-    while not _work(config, wanted or task_types.queues()):
+    names = asked.queues or task_types.queues()
+    if asked.processes == 1:
+        return _live(config, names)
+    return Pool(asked.processes, lambda: _live(config, names)).run()
+
+
+def _live(config: Config, names: list[str]) -> int:
+    """A worker's whole life."""
+    adopt_orphans()
+    while not _work(config, names):
         time.sleep(1)  # a supervisor would only start us again, and import everything anew
     return 0
 
