@@ -18,8 +18,8 @@ LOCK := $(UV) pip compile --quiet --no-config --default-index https://pypi.org/s
 help: ## List what you can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(RUN_READY) ## Start everything, with the demo cast (DEMO=0: without)
-	@DEMO="$${DEMO-1}"; export DEMO; exec $(BIN)/python run.py
+run: $(RUN_READY) ## Start everything, with the demo cast and two workers (DEMO=0 WORKERS=40: for work)
+	@DEMO="$${DEMO-1}"; WORKERS="$${WORKERS-2}"; export DEMO WORKERS; exec $(BIN)/python run.py
 
 check: $(TEST_READY) ## Style, types, import contracts, and the rules for routes and templates
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ class Config(BaseSettings):
         None, description="Address of Redis or Valkey. Without it `make run` starts a private Valkey."
     )
     workers: int = Field(
-        40, ge=0, le=1000, description="Workers that `make run` starts: so many tasks run at the same time."
+        40, ge=0, le=1000, description="Workers that `run.py` starts: so many tasks run at once. `make run` starts 2."
     )
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `make run` starts, 8 threads each.")
     task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
