@@ -39,6 +39,10 @@ class Interrupted(BaseException):
     """
 
 
+class LeaseLost(Interrupted):
+    """Raised in a handler whose lease cannot be kept, since another worker may have its task by then."""
+
+
 class TimedOut(BaseException):
     """Raised in a handler that runs longer than its timeout. The attempt ends as with a TimeoutError."""
 
@@ -161,6 +165,8 @@ def _raised(error: BaseException, claim: Claim) -> Outcome:
     text, trace = _text(error, redact), None
     if not isinstance(error, Retry):
         text, trace = f"{type(error).__name__}: {text}", _trace(error, redact)
+    if isinstance(error, LeaseLost):
+        return lost(claim, text)  # if the lease holds after all: nobody wanted this task to be over
     if isinstance(error, Interrupted):
         return Outcome(State.CANCELED, "canceled", error=text, traceback=trace)
     if not _is_retry(error, type_) or claim.attempt >= claim.max_attempts:

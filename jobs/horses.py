@@ -13,13 +13,18 @@ from typing import NoReturn
 import structlog
 
 from jobs import attempts, queue, rehearsal, turns
-from jobs.attempts import Interrupted, TimedOut
+from jobs.attempts import Interrupted, LeaseLost, TimedOut
 from jobs.board import Board, Why
 from processes import adopt_orphans, die_with
 
 log = structlog.get_logger()
 
 STOP = signal.SIGUSR1  # "look at your board: the handler at work is to stop"
+_ERRORS = {
+    Why.INTERRUPTED: Interrupted("interrupted"),
+    Why.TIMED_OUT: TimedOut("It ran longer than its timeout."),
+    Why.LOST: LeaseLost("Its lease could not be renewed."),
+}
 _MAX_TURN_BYTES = 4096  # what a pipe takes as one piece
 
 
@@ -91,10 +96,7 @@ def _listen(board: Board) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         if ordered := board.ordered():
             task_id, attempt, why = ordered
-            error = (
-                TimedOut("It ran longer than its timeout.") if why is Why.TIMED_OUT else Interrupted(why.name.lower())
-            )
-            attempts.stop(task_id, attempt, error)
+            attempts.stop(task_id, attempt, _ERRORS[why])
 
     signal.signal(STOP, stop)
 

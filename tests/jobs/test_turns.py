@@ -14,6 +14,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from jobs import judge, pauses, submit, turns
+from jobs.attempts import Claim, LeaseLost, perform
+from jobs.context import TaskContext
 from jobs.judge import Target
 from jobs.models import Attempt, Entry, Task
 from tests import look
@@ -123,6 +125,17 @@ def test_a_long_task_holds_back_neither_the_finished_nor_the_unbegun(
     assert look.scalar(select(Task.state).where(Task.id == long_one)) == "running"
     assert set(look.scalars(select(Task.attempts).where(Task.id.in_(behind)))) == {0}, "giving back costs no attempt"
     turn.join()
+
+
+@pytest.mark.parametrize(("attempt", "ends_as"), [(1, "pending"), (10, "failed")])
+def test_a_handler_that_is_stopped_because_its_lease_ends_is_lost_and_not_canceled(attempt: int, ends_as: str) -> None:
+    claim = Claim(1, 1, "acme", None, "test.note", {}, attempt, 10, "token", datetime.now(UTC))
+
+    def stopped(task: TaskContext) -> None:
+        raise LeaseLost("Its lease could not be renewed.")
+
+    outcome = perform(claim, TaskContext(1, attempt, "acme", None), stopped)
+    assert (outcome.state, outcome.kind) == (ends_as, "lost")
 
 
 def test_a_task_that_is_not_due_waits(db: Session, cast: Cast, work: Work) -> None:
