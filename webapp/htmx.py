@@ -62,12 +62,16 @@ def page(
     return make_response(render_template(template, **context), status)
 
 
-def done(message: str, *events: str, to: str, href: str | None = None) -> Response:
-    """A write is done. htmx gets the events and a toast, which may link to `href`; a plain request goes on to `to`."""
+def done(message: str, *events: str, to: str, href: str | None = None, undo: str | None = None) -> Response:
+    """A write is done. htmx gets the events and a toast, a plain request goes on to `to` and sees the message there.
+
+    The toast may link to `href`; its Undo sends a POST to `undo`.
+    """
+    about = {name: url for name, url in (("href", href), ("undo", undo)) if url}
     if not is_htmx():
-        flash(message, "success")
+        flash({"message": message, **about}, "success")
         return _see_other(to)
-    toast = {"message": message, "level": "success", **({"href": href} if href else {})}
+    toast = {"message": message, "level": "success", **about}
     response = make_response("", 204)
     response.headers["HX-Trigger"] = json.dumps({**dict.fromkeys(events, ""), "toast": toast})
     return response
