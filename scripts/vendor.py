@@ -20,10 +20,10 @@ from whitenoise.compress import Compressor
 VENDOR = Path(__file__).resolve().parent.parent / "webapp" / "static" / "vendor"
 LICENCES = Path(__file__).resolve().parent / "licences"
 ICONS = """
-    activity alert-triangle building calendar-time check chevron-down chevron-left chevron-right chevron-up
-    circle-check circle-x clock copy device-desktop dots-vertical download filter help-circle history info-circle
-    key list-check logout menu-2 moon pencil player-pause player-play player-stop plus refresh search selector
-    server settings sun trash user users x
+    activity alert-triangle bookmark building calendar-time check chevron-down chevron-left chevron-right chevron-up
+    circle-check circle-x clock columns command copy device-desktop dots-vertical download filter hand-stop help-circle
+    history info-circle key keyboard list-check logout menu-2 moon pencil player-pause player-play player-skip-forward
+    player-stop plus refresh reload search selector server settings sun trash user users x
 """.split()
 SVG = "http://www.w3.org/2000/svg"
 
