@@ -11,7 +11,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import judge, tasks
-from jobs.filters import SCHEDULER
+from jobs.conditions import SCHEDULER
 from jobs.models import Attempt, Entry, Pause, Task
 from jobs.states import FINAL, WAITING, State
 from tenants.clock import clock

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
+    Boolean,
     CheckConstraint,
     ColumnElement,
     ForeignKey,
@@ -14,18 +16,46 @@ from sqlalchemy import (
     Index,
     String,
     Text,
+    TextClause,
     UniqueConstraint,
+    bindparam,
     literal,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
+from jobs import task_types
 from jobs.states import State
 from tenants.clock import UtcDateTime, clock
-from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned
+from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned, ByteOrdered
 from tenants.models import Business, User
 
 _STATES = ", ".join(f"'{state}'" for state in State)
+# Written in a way of its own: PostgreSQL never takes an index of lists for a claim then, even without statistics.
+_WAITS = text("state || '' IN ('paused', 'pending')")
+_IS_FINAL = text("state IN ('canceled', 'completed', 'failed')")
+
+
+_CLAIM_ORDER = ("business_id", "queue", text("priority DESC"), "next_try_at", "id")
+
+
+def _waits(and_so: str) -> TextClause:
+    return text(f"{_WAITS.text} AND {and_so}")
+
+
+def _partial(name: str, *columns: Any, where: TextClause) -> Index:
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+def sort_title(title: str | None, task_type: str) -> str:
+    """What a task is called in lists, in lower case by Python: each database has its own idea of that."""
+    return (title or task_types.title_of(task_type)).lower()[:200]
+
+
+def _default_sort_title(context: Any) -> str:
+    given = context.get_current_parameters()  # of an INSERT from a SELECT there are none
+    return sort_title(given.get("title"), given.get("task_type", ""))
 
 
 class Task(BusinessOwned, Base):
@@ -60,6 +90,10 @@ class Task(BusinessOwned, Base):
     progress_done: Mapped[int | None] = mapped_column(BigId)
     progress_total: Mapped[int | None] = mapped_column(BigId)
     step: Mapped[str | None] = mapped_column(String(200))
+    parent_id: Mapped[int | None] = mapped_column(BigInteger)
+    rerun_of: Mapped[int | None] = mapped_column(BigInteger)
+    ref: Mapped[str | None] = mapped_column(String(200))
+    sort_title: Mapped[str] = mapped_column(ByteOrdered(200), default=_default_sort_title, server_default="")
 
     user: Mapped[User | None] = relationship(foreign_keys=user_id)
     business: Mapped[Business] = relationship()
@@ -68,6 +102,19 @@ class Task(BusinessOwned, Base):
     def stands(cls, state: State) -> ColumnElement[bool]:
         """The task is in this state: written into the statement, since SQLite fits no partial index to a parameter."""
         return cls.state == literal(state.value, String, literal_execute=True)
+
+    @classmethod
+    def waits(cls) -> ColumnElement[bool]:
+        """The task is pending or paused, as lists ask for it: only they may use the indexes of what waits."""
+        return literal_column(f"tasks.{_WAITS.text}", Boolean)
+
+    @classmethod
+    def is_in(cls, *states: State) -> ColumnElement[bool]:
+        """The task is in one of these states: written as partial indexes have it."""
+        names = sorted(state.value for state in states)
+        if len(names) == 1:
+            return cls.stands(State(names[0]))
+        return cls.state.in_(bindparam(None, names, expanding=True, literal_execute=True))
 
     @classmethod
     def claim_order(cls) -> tuple[ColumnElement[Any], ...]:
@@ -83,43 +130,28 @@ class Task(BusinessOwned, Base):
             "ELSE claim_token IS NULL END",
             name="token_while_running",
         ),
-        Index("ix_tasks_created", "business_id", "created_at", "id"),
         Index("ix_tasks_user", "business_id", "user_id", "created_at", "id"),
         Index("ix_tasks_type", "business_id", "task_type", "created_at", "id"),
-        Index(
-            "ix_tasks_pending",
-            "business_id",
-            "queue",
-            text("priority DESC"),
-            "next_try_at",
-            "id",
-            sqlite_where=text("state = 'pending'"),
-            postgresql_where=text("state = 'pending'"),
-        ),
-        Index(
-            "ix_tasks_paused",
-            "business_id",
-            "queue",
-            text("priority DESC"),
-            "next_try_at",
-            "id",
-            sqlite_where=text("state = 'paused'"),
-            postgresql_where=text("state = 'paused'"),
-        ),
-        Index(
-            "ix_tasks_leased",
-            "lease_until",
-            sqlite_where=text("lease_until IS NOT NULL"),
-            postgresql_where=text("lease_until IS NOT NULL"),
-        ),
-        Index(
-            "ix_tasks_unique_key",
-            "business_id",
-            "unique_key",
-            "id",
-            sqlite_where=text("unique_key IS NOT NULL"),
-            postgresql_where=text("unique_key IS NOT NULL"),
-        ),
+        # Claims
+        _partial("ix_tasks_pending", *_CLAIM_ORDER, where=text("state = 'pending'")),
+        _partial("ix_tasks_paused", *_CLAIM_ORDER, where=text("state = 'paused'")),
+        _partial("ix_tasks_leased", "lease_until", where=text("lease_until IS NOT NULL")),
+        _partial("ix_tasks_unique_key", "business_id", "unique_key", "id", where=text("unique_key IS NOT NULL")),
+        # Links
+        _partial("ix_tasks_parent", "business_id", "parent_id", where=text("parent_id IS NOT NULL")),
+        _partial("ix_tasks_rerun", "business_id", "rerun_of", where=text("rerun_of IS NOT NULL")),
+        _partial("ix_tasks_ref", "business_id", "ref", where=text("ref IS NOT NULL")),
+        # Lists: what waits, which a claim takes out again, and what is final, which is written once
+        _partial("ix_tasks_waiting", "business_id", "id", where=_WAITS),
+        _partial("ix_tasks_waiting_created", "business_id", "created_at", "id", where=_WAITS),
+        _partial("ix_tasks_waiting_type", "business_id", "task_type", "id", where=_WAITS),
+        _partial("ix_tasks_waiting_title", "business_id", "sort_title", "id", where=_waits("title IS NOT NULL")),
+        _partial("ix_tasks_waiting_untitled", "business_id", "id", where=_waits("title IS NULL")),
+        _partial("ix_tasks_waiting_priority", "business_id", "priority", "id", where=_waits("priority <> 0")),
+        _partial("ix_tasks_waiting_attempts", "business_id", "attempts", "id", where=_waits("attempts > 0")),
+        _partial("ix_tasks_final_created", "business_id", "created_at", "id", where=_IS_FINAL),
+        _partial("ix_tasks_final_state", "business_id", "state", "id", where=_IS_FINAL),
+        _partial("ix_tasks_final_title", "business_id", "sort_title", "id", where=_IS_FINAL),
         NEVER_REUSED,
     )
 

@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from jobs import payloads, queue, task_types
-from jobs.models import Task
+from jobs.models import Task, sort_title
 from jobs.states import FINAL
 from tenants.clock import clock
 from tenants.database import transaction
@@ -262,6 +262,7 @@ def _row(session: Session, new: New) -> dict[str, Any]:
         "task_type": type_.name,
         "queue": type_.queue,
         "title": new.title or None,
+        "sort_title": sort_title(new.title, type_.name),
         "priority": new.priority,
         "max_attempts": type_.max_attempts,
         "timeout_seconds": new.timeout,

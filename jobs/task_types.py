@@ -13,6 +13,7 @@ from tenants.errors import Invalid
 
 BUILTIN_MODULES = ("jobs.builtin.count", "jobs.builtin.export", "jobs.builtin.script")
 YEAR = 365 * 86_400.0  # in seconds: no wait or timeout is longer
+LATE_SECONDS = 3600.0  # a task that runs for longer is late, unless its type says otherwise
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 _registry: dict[str, TaskType] = {}
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
@@ -43,6 +44,12 @@ class TaskType:
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError)
     secrets: frozenset[str] = frozenset()
     max_running: int | None = None
+    late_after: float | None = None
+
+    @property
+    def late_seconds(self) -> float:
+        """How long a task runs before pages mark it as late."""
+        return self.late_after or self.timeout or LATE_SECONDS
 
     def __post_init__(self) -> None:
         """ValueError names the first setting that cannot be."""
@@ -56,6 +63,11 @@ class TaskType:
             ("retry_on", _are_errors(self.retry_on), "a tuple of exception classes"),
             ("secrets", _are_keys(self.secrets), "a tuple of payload keys"),
             ("max_running", self.max_running is None or _is_count(self.max_running), "a whole number from 1 on"),
+            (
+                "late_after",
+                self.late_after is None or is_seconds(self.late_after),
+                "seconds, more than 0 and a year at most",
+            ),
         ):
             if not is_good:
                 raise ValueError(f"task type {self.name!r}: {field} must be {rule}, not {getattr(self, field)!r}")
@@ -86,6 +98,7 @@ def task_type(
     retry_on: tuple[type[Exception], ...] = (ConnectionError, TimeoutError),
     secrets: Collection[str] = (),
     max_running: int | None = None,
+    late_after: float | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Register the function below as the handler of a task type.
 
@@ -113,6 +126,7 @@ def task_type(
             retry_on=retry_on,
             secrets=frozenset(secrets),
             max_running=max_running,
+            late_after=late_after,
         )
         standing = _registry.get(name)
         if standing and _place(standing.handler) != _place(handler):  # a module that is imported again is the same

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import queue, redaction, submitting, task_types
-from jobs.models import Attempt, Entry, Task
+from jobs.models import Attempt, Entry, Task, sort_title
 from jobs.states import FINAL, WAITING, State
 from tenants import audit
 from tenants.clock import clock
@@ -92,6 +92,7 @@ def edit(session: Session, by: Actor, task_id: int, to: Changes) -> Task:
     submitting.check(type_, to)
     before, payload = _as_changes(task), task.payload
     after: dict[str, Any] = {"title": to.title or None, "priority": to.priority, "payload": to.payload}
+    after["sort_title"] = sort_title(to.title, task.task_type)
     if to.start_at:
         after["next_try_at"] = to.start_at
     edited = session.scalar(

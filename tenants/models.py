@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from tenants.clock import UtcDateTime, clock
-from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned
+from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned, ByteOrdered
+
+
+def _default_sort_name(context: Any) -> str:
+    return str(context.get_current_parameters()["name"]).lower()
 
 
 class Role(enum.StrEnum):
@@ -44,13 +48,20 @@ class User(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(200), unique=True)
     name: Mapped[str] = mapped_column(String(100))
+    sort_name: Mapped[str] = mapped_column(ByteOrdered(200), default=_default_sort_name, server_default="")
     password_hash: Mapped[str] = mapped_column(String(200))
     is_platform_admin: Mapped[bool] = mapped_column(default=False)
     time_zone: Mapped[str] = mapped_column(String(50), default="UTC")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = (Index("ix_users_name", "name"), NEVER_REUSED)
+    @validates("name")
+    def _sort(self, _key: str, name: str) -> str:
+        """Lists sort and search people by their name in lower case: by Python's, since each database has its own."""
+        self.sort_name = name.lower()
+        return name
+
+    __table_args__ = (Index("ix_users_name", "name"), Index("ix_users_sort_name", "sort_name", "id"), NEVER_REUSED)
 
 
 class Member(BusinessOwned, Base):

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, g, make_response, request, send_file, url_for
 
-from jobs import filters, pauses, tasks
+from jobs import lists, pauses, tasks
 from jobs.builtin import export
 from jobs.filters import SIZES, TaskFilter
 from jobs.models import Attempt, Pause, Task
@@ -15,6 +15,7 @@ from tenants.errors import Conflict, Invalid, NotFound, SluiceError
 from tenants.permissions import May
 from webapp import db, errors, forms, htmx
 from webapp.access import access, business_blueprint
+from webapp.formats import user_zone
 from webapp.forms import EditForm
 from webapp.settings import settings
 
@@ -25,8 +26,8 @@ bp = business_blueprint("tasks")
 @access(May.SEE_ALL)
 def index() -> Response:
     """The tasks of the business, searched and sorted."""
-    wanted = TaskFilter.from_args(request.args)
-    found = filters.search(db.session, g.actor, wanted)
+    wanted = TaskFilter.from_args(request.args, zone=user_zone())
+    found = lists.search(db.session, g.actor, wanted)
     return htmx.page(
         "tasks/index.html",
         fragment="tasks/_table.html",
@@ -43,7 +44,7 @@ def index() -> Response:
 @access(May.ENTER)
 def show(task_id: int) -> Response:
     """All about one task. Members see their own."""
-    row = filters.get(db.session, g.actor, task_id)
+    row = lists.get(db.session, g.actor, task_id)
     attempts = tasks.attempts(db.session, g.actor, task_id)
     return htmx.page(
         "tasks/show.html",
@@ -76,7 +77,7 @@ def edit(task_id: int) -> Response:
 @access(May.SUBMIT)
 def deletion(task_id: int) -> Response:
     """Warn, then cancel a waiting task or remove a final one with its log."""
-    row = filters.get(db.session, g.actor, task_id)
+    row = lists.get(db.session, g.actor, task_id)
     if db.is_safe():
         return _deletion_page(row, 200)
     try:
@@ -110,7 +111,7 @@ def _save(form: EditForm, task: Task) -> int:
     return 303
 
 
-def _deletion_page(row: filters.Row, status: int, error: SluiceError | None = None) -> Response:
+def _deletion_page(row: lists.Row, status: int, error: SluiceError | None = None) -> Response:
     """Any error of a deletion stands in its dialog."""
     message = error.message if error else None
     return htmx.page(
@@ -123,7 +124,7 @@ def _deletion_page(row: filters.Row, status: int, error: SluiceError | None = No
     )
 
 
-def _pause_of(row: filters.Row) -> Pause | None:
+def _pause_of(row: lists.Row) -> Pause | None:
     return pauses.of_tasks(db.session, g.actor, [row.pause_id]).get(row.pause_id) if row.pause_id else None
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from config import Config
 from jobs.context import TaskContext
-from jobs.filters import Row, TaskFilter, rows_of
+from jobs.filters import TaskFilter
+from jobs.lists import Row, rows_of
 from jobs.task_types import task_type
 from tenants import accounts, members
 from tenants.database import transaction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.orm import Session
 
-from jobs import filters, submit, targets
+from jobs import lists, submit, targets
 from jobs.filters import TaskFilter
 from tenants import accounts, members
 from tests.factories import Cast
@@ -16,6 +16,6 @@ def test_names_are_found_in_any_case_beyond_ascii(db: Session, cast: Cast, q: st
     user = accounts.register(db, "asa@example.com", "\u00c5sa \u00d6berg", "correct-horse")
     members.add(db, cast.acme, user)
     id_ = submit("test.note", business="acme", user="asa@example.com", session=db)
-    found = filters.search(db, cast.ada, TaskFilter(q=q))
+    found = lists.search(db, cast.ada, TaskFilter(q=q))
     assert [row.task.id for row in found.rows] == [id_]
     assert [one.name for one in targets.users(db, cast.ada, q)] == ["\u00c5sa \u00d6berg"]

@@ -55,7 +55,7 @@ def test_the_table_lists_every_task_of_the_business_newest_first(ada: Browser, t
     ("query", "found"),
     [
         ("q=bEN", ["bens", "ben"]),
-        ("q=o%20m", ["cleo"]),
+        ("q=%22o%20m%22", ["cleo"]),
         ("q=sched", ["scheduler"]),
         ("q=run%20SCR", ["scheduler"]),
         ("q=script.exec", ["scheduler"]),
