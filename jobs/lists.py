@@ -39,6 +39,12 @@ class Row:
     state: State
     pause_id: int | None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it has been running for longer than its type's tasks should, by this machine's clock."""
+        began = self.task.started_at if self.state in (State.RUNNING, State.CANCELLING) else None
+        return began is not None and datetime.now(UTC) - began > task_types.late_after(self.task.task_type)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -128,6 +134,12 @@ def rows_of(
         where.append(Task.id <= last_id)
     query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user)).where(*where)
     return [_row(task, standing) for task in session.scalars(query.order_by(Task.id).limit(limit))]
+
+
+def last_id(session: Session, by: Actor) -> int:
+    """The newest task of the business: what is submitted from now on has a higher id."""
+    by.require(May.ENTER)
+    return session.scalar(select(func.max(Task.id)).where(Task.business_id == by.business.id)) or 0
 
 
 def _without_state(wanted: TaskFilter) -> TaskFilter:

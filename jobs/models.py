@@ -333,3 +333,20 @@ class Firing(BusinessOwned, Base):
         ),
         NEVER_REUSED,
     )
+
+
+class SavedView(BusinessOwned, Base):
+    """A list of tasks as somebody likes to see it: the address's values, and the columns if they were chosen."""
+
+    __tablename__ = "saved_views"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    name: Mapped[str] = mapped_column(String(60))
+    view: Mapped[str] = mapped_column(String(10))
+    query: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    columns: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    is_shared: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
+
+    __table_args__ = (UniqueConstraint("business_id", "user_id", "view", "name"), NEVER_REUSED)

@@ -134,11 +134,12 @@ def search(session: Session, by: Actor, *, ended: bool = False, limit: int = 100
     ).all()
 
 
-def search_open(session: Session, by: Actor) -> list[tuple[Pause, int]]:
-    """The open pauses that touch the business, each with how many waiting tasks it holds there."""
+def search_open(session: Session, by: Actor, user_id: int | None = None) -> list[tuple[Pause, int]]:
+    """The open pauses that touch the business, or one user there, each with how many waiting tasks it holds."""
     return [
         (one, held_back(session, by, Target(one.business_id, one.user_id, one.task_type)))
         for one in search(session, by)
+        if user_id is None or one.user_id in (None, user_id)
     ]
 
 

@@ -7,11 +7,12 @@ import random
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from tenants.errors import Invalid
 
-BUILTIN_MODULES = ("jobs.builtin.count", "jobs.builtin.export", "jobs.builtin.script")
+BUILTIN_MODULES = ("jobs.builtin.bulk", "jobs.builtin.count", "jobs.builtin.export", "jobs.builtin.script")
 YEAR = 365 * 86_400.0  # in seconds: no wait or timeout is longer
 LATE_SECONDS = 3600.0  # a task that runs for longer is late, unless its type says otherwise
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
@@ -167,6 +168,11 @@ def queues() -> list[str]:
 def title_of(name: str) -> str:
     """The title of a type; of one that is not registered here, its name."""
     return _registry[name].title if name in _registry else name
+
+
+def late_after(name: str) -> timedelta:
+    """How long a task of this type runs before pages mark it."""
+    return timedelta(seconds=_registry[name].late_seconds if name in _registry else LATE_SECONDS)
 
 
 def matching(part: str) -> list[TaskType]:

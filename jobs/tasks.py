@@ -112,6 +112,13 @@ def edit(session: Session, by: Actor, task_id: int, to: Changes) -> Task:
     return task
 
 
+def prioritise(session: Session, by: Actor, task_id: int, priority: int) -> Task:
+    """Give a task that has not started another priority; AlreadyStarted when it has by now."""
+    by.require(May.MANAGE)
+    task = get(session, by, task_id)
+    return edit(session, by, task_id, Changes(task.title, priority, None, shown_payload(task)))
+
+
 def delete(session: Session, by: Actor, task_id: int) -> State | None:
     """Cancel a waiting task, or remove a final one with its log; answer the state it has now, None if it is gone.
 

@@ -15,14 +15,17 @@ from jobs import queue, task_types
 from webapp import (
     access,
     account,
+    active,
     audit,
     auth,
     background,
+    bulk,
     cli,
     db,
     errors,
     exports,
     formats,
+    history,
     home,
     htmx,
     pauses,
@@ -30,11 +33,12 @@ from webapp import (
     settings,
     shell,
     tasks,
+    views,
 )
 from webapp.api import taskqueue
 
 SHORTEST_SECRET = 32
-BLUEPRINTS = (auth, account, home, tasks, exports, pauses, background, audit, taskqueue)
+BLUEPRINTS = (auth, account, home, tasks, active, history, bulk, views, exports, pauses, background, audit, taskqueue)
 
 
 def create_app(config: Config) -> Flask:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from flask import Response, g, request, url_for
 
 from jobs import submitting
-from jobs.filters import TaskFilter
 from tenants.permissions import May
-from webapp import db, htmx
+from webapp import db, htmx, lists
 from webapp.access import access, business_blueprint
 
 bp = business_blueprint("exports")
@@ -17,9 +16,8 @@ bp = business_blueprint("exports")
 @access(May.SUBMIT)
 def create() -> Response:
     """Submit an export of all tasks that the filter matches."""
-    wanted = TaskFilter.from_args(request.form)
-    task_id = submitting.submit_as(
-        db.session, g.actor, "tasks.export", {"filter": wanted.args(after="", before="")}, title="Export of tasks"
-    )
+    wanted = lists.asked(request.form)
+    asked = {"filter": wanted.args(after="", before=""), "view": str(wanted.view), "zone": str(wanted.zone)}
+    task_id = submitting.submit_as(db.session, g.actor, "tasks.export", asked, title="Export of tasks")
     page = url_for("tasks.show", task_id=task_id)
     return htmx.done("The export is under way. Its task has the file.", "tasks-changed", to=page, href=page)

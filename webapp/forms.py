@@ -9,6 +9,7 @@ from typing import Any
 from flask import request
 from flask_wtf import FlaskForm
 from wtforms import (
+    BooleanField,
     DateTimeLocalField,
     EmailField,
     HiddenField,
@@ -18,9 +19,10 @@ from wtforms import (
     StringField,
     TextAreaField,
 )
-from wtforms.validators import InputRequired, Optional, ValidationError
+from wtforms.validators import AnyOf, InputRequired, NumberRange, Optional, ValidationError
 
 from jobs import tasks
+from jobs.bulk import Act
 from jobs.judge import Target
 from jobs.models import Task
 from jobs.tasks import Changes
@@ -86,6 +88,39 @@ def _user_id(text: str) -> int:
     if not 0 < id_ <= _BIGGEST_ID:
         raise ValueError
     return id_
+
+
+class BulkForm(FlaskForm):
+    """What to do with which tasks: the ticked ones, or all that match up to an id."""
+
+    act = StringField("Act", [AnyOf([str(one) for one in Act])])
+    ids = SelectMultipleField(coerce=int, validate_choice=False)
+    all = BooleanField("All")
+    last_id = IntegerField("Up to", [Optional(), NumberRange(0)])
+    priority = IntegerField("Priority", [Optional()])
+
+    def validate_ids(self, field: SelectMultipleField) -> None:
+        """Something is chosen."""
+        if not self.all.data and not field.data:
+            raise ValidationError("Select at least one task.")
+
+    def validate_last_id(self, field: IntegerField) -> None:
+        """Without it, all that match would be whatever matches later."""
+        if self.all.data and field.data is None:
+            raise ValidationError("Ask again with the tasks that match now.")
+
+    def validate_priority(self, field: IntegerField) -> None:
+        """The act that sets one needs one."""
+        if self.act.data == Act.PRIORITY and field.data is None:
+            raise ValidationError("Type a whole number.")
+
+
+class ViewForm(FlaskForm):
+    """A name for a list as it is shown now. `columns` are the names of those shown, in one text."""
+
+    name = StringField("Name", [InputRequired("Type a name.")], filters=[_stripped])
+    shared = BooleanField("Shared")
+    columns = HiddenField()
 
 
 class PauseForm(FlaskForm):

@@ -8,14 +8,14 @@ from flask import Response, g, make_response, request, send_file, url_for
 
 from jobs import lists, pauses, tasks
 from jobs.builtin import export
-from jobs.filters import SIZES, TaskFilter
+from jobs.filters import View
 from jobs.models import Attempt, Pause, Task
 from jobs.states import State
 from tenants.errors import Conflict, Invalid, NotFound, SluiceError
 from tenants.permissions import May
 from webapp import db, errors, forms, htmx
+from webapp import lists as table
 from webapp.access import access, business_blueprint
-from webapp.formats import user_zone
 from webapp.forms import EditForm
 from webapp.settings import settings
 
@@ -26,17 +26,11 @@ bp = business_blueprint("tasks")
 @access(May.SEE_ALL)
 def index() -> Response:
     """The tasks of the business, searched and sorted."""
-    wanted = TaskFilter.from_args(request.args, zone=user_zone())
-    found = lists.search(db.session, g.actor, wanted)
-    return htmx.page(
+    user_id = request.args.get("user", type=int)
+    return table.page(
+        View.ALL,
         "tasks/index.html",
-        fragment="tasks/_table.html",
-        around=lambda: {"open_pauses": pauses.search_open(db.session, g.actor)},
-        wanted=wanted,
-        found=found,
-        held_by=pauses.of_tasks(db.session, g.actor, found.pause_ids()),
-        sizes=SIZES,
-        states=list(State),
+        around=lambda: {"open_pauses": pauses.search_open(db.session, g.actor, user_id=user_id)},
     )
 
 

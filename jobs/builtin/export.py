@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from config import Config
 from jobs.context import TaskContext
-from jobs.filters import TaskFilter
+from jobs.filters import TaskFilter, View
 from jobs.lists import Row, rows_of
 from jobs.task_types import task_type
 from tenants import accounts, members
@@ -26,18 +27,28 @@ class NoUser(Exception):
 
 
 @task_type("tasks.export", title="Export tasks", queue="exports")
-def export(task: TaskContext, *, filter: dict[str, str] | None = None) -> dict[str, str | int]:  # noqa: A002
-    """Write all tasks that the user may see and `filter`, a query string's values, matches."""
+def export(
+    task: TaskContext,
+    *,
+    filter: dict[str, str] | None = None,  # noqa: A002 - as in the address
+    view: str = "all",
+    zone: str = "UTC",
+) -> dict[str, str | int]:
+    """Write all tasks that the user may see and `filter`, a query string's values, matches in the list `view`.
+
+    Its days are those of the time `zone`.
+    """
     if task.user is None:
         raise NoUser(NoUser.__doc__)
     path = path_of(Config.from_env().data_dir, task.business, task.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
+    wanted = TaskFilter.from_args(filter or {}, view=View(view), zone=ZoneInfo(zone))
     rows = 0
     with task.step("Writing rows"), unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
-        for chunk in _chunks(task.user, task.business, TaskFilter.from_args(filter or {})):
+        for chunk in _chunks(task.user, task.business, wanted):
             writer.writerows([_safe(cell) for cell in _cells(row)] for row in chunk)
             rows += len(chunk)
             task.log(f"{rows:,} rows")

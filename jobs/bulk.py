@@ -1,0 +1,129 @@
+"""One act on many tasks: on those that somebody ticked at once, on all that match as a task of its own."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from sqlalchemy.orm import Session
+
+from jobs import interrupts, lists, reruns, submitting, tasks
+from jobs.filters import TaskFilter
+from jobs.states import State
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.permissions import Actor, May
+
+MOST = 100  # tasks that are ticked: a page of them
+
+
+class Act(enum.StrEnum):
+    """What may be done with many tasks."""
+
+    INTERRUPT = "interrupt"
+    RETRY = "retry"
+    PRIORITY = "priority"
+    DELETE = "delete"
+
+
+DONE = {
+    Act.INTERRUPT: "interrupted",
+    Act.RETRY: "set off again",
+    Act.PRIORITY: "given the new priority",
+    Act.DELETE: "deleted",
+}
+
+
+class RunAlready(Conflict):
+    """This task was run again already."""
+
+
+class TooMany(Invalid):
+    """At most 100 tasks can be ticked. Select all that match instead."""
+
+
+@dataclass
+class Outcome:
+    """What became of an act: the tasks that it was done to, and why others were passed over, with how many."""
+
+    done: list[int] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        why = [f"{number:,} passed over: {reason}" for reason, number in self.refused.most_common()]
+        return " ".join([f"{len(self.done):,} done.", *why])
+
+    def add(self, other: Outcome) -> None:
+        """Count those of another chunk, too."""
+        self.done += other.done
+        self.refused += other.refused
+
+
+def do(
+    session: Session, by: Actor, act: Act, ids: Collection[int], *, priority: int = 0, undo_seconds: float = 0
+) -> Outcome:
+    """Do it to each of these tasks that allows it, in the caller's transaction. One that is gone is passed over.
+
+    `priority` counts for that act, `undo_seconds` for deleting. TooMany beyond a page of tasks.
+    """
+    by.require(May.MANAGE)
+    if len(ids) > MOST:
+        raise TooMany
+    outcome = Outcome()
+    for id_ in ids:
+        try:
+            _do(session, by, act, id_, priority, undo_seconds)
+        except (Conflict, NotFound) as error:
+            outcome.refused[error.message] += 1
+        else:
+            outcome.done.append(id_)
+    return outcome
+
+
+def start(session: Session, by: Actor, act: Act, wanted: TaskFilter, last_id: int, *, priority: int = 0) -> int:
+    """Submit the act on all that `wanted` matches now, up to `last_id`; the id of the task that does it.
+
+    What is submitted later is not touched. Interrupting that task leaves the rest alone.
+    """
+    by.require(May.MANAGE)
+    payload = {
+        "act": str(act),
+        "filter": wanted.args(after="", before=""),
+        "view": str(wanted.view),
+        "zone": str(wanted.zone),
+        "last_id": last_id,
+        "priority": priority,
+    }
+    title = f"{act.capitalize()} all matching tasks"
+    return submitting.submit_as(session, by, "tasks.bulk", payload, title=title, priority=100)
+
+
+def matching(session: Session, by: Actor, wanted: TaskFilter) -> tuple[lists.Count, int]:
+    """How many tasks match now, and the id up to which: what comes later is not meant."""
+    by.require(May.MANAGE)
+    found = lists.search(session, by, wanted)
+    return lists.Count(found.total, found.is_capped), lists.last_id(session, by)
+
+
+def _do(session: Session, by: Actor, act: Act, id_: int, priority: int, undo_seconds: float) -> None:
+    match act:
+        case Act.INTERRUPT:
+            interrupts.interrupt(session, by, id_)
+        case Act.RETRY:
+            _retry(session, by, id_)
+        case Act.PRIORITY:
+            tasks.prioritise(session, by, id_, priority)
+        case Act.DELETE:
+            tasks.delete(session, by, id_, undo_seconds=undo_seconds)
+
+
+def _retry(session: Session, by: Actor, id_: int) -> None:
+    """What waits for its next attempt makes it now; what failed or was canceled runs again as a new task."""
+    task = tasks.get(session, by, id_)
+    if task.state in (State.FAILED, State.CANCELED):
+        if reruns.of(session, by, id_):  # an operation whose worker died begins anew
+            raise RunAlready
+        reruns.run_again(session, by, id_)
+    else:
+        tasks.retry_now(session, by, id_)

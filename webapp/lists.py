@@ -1,0 +1,71 @@
+"""What the pages with tables of tasks have in common: Async Tasks, Active tasks and Task history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from flask import Response, g, request, url_for
+
+from jobs import lists, pauses, people, task_types, views
+from jobs.filters import SIZES, TaskFilter, View
+from webapp import columns, db, formats, htmx
+
+_PAGES = {View.ALL: "tasks.index", View.ACTIVE: "active.index", View.HISTORY: "history.index"}
+
+
+def page(view: View, template: str, around: Callable[[], dict[str, Any]] = dict) -> Response:
+    """The list as the address asks for it: the page, or only its table."""
+    wanted = TaskFilter.from_args(request.args, view=view, zone=formats.user_zone())
+    found = lists.search(db.session, g.actor, wanted)
+    return htmx.page(
+        template,
+        fragment="tasks/_table.html",
+        around=around,
+        endpoint=_PAGES[view],
+        wanted=wanted,
+        applied=list(_applied(wanted)),
+        found=found,
+        counts=lists.counts(db.session, g.actor, wanted),
+        person=people.find(db.session, g.actor, wanted.user),
+        columns=columns.shown(view, None),
+        every_column=columns.of(view),
+        views=views.search(db.session, g.actor, view),
+        held_by=pauses.of_tasks(db.session, g.actor, found.pause_ids()),
+        types=task_types.all_types(),
+        queues=task_types.queues(),
+        sizes=SIZES,
+    )
+
+
+def asked(values: Mapping[str, str]) -> TaskFilter:
+    """The filter of a form that came from one of these pages, which it names as `view`."""
+    view = values.get("view", "")
+    return TaskFilter.from_args(values, view=View(view) if view in set(View) else View.ALL, zone=formats.user_zone())
+
+
+def url(wanted: TaskFilter, **changes: Any) -> str:
+    """The address of a list, with `changes` to its filter."""
+    values: dict[str, Any] = dict(wanted.args(**changes))
+    return url_for(_PAGES[wanted.view], **values)
+
+
+def _applied(wanted: TaskFilter) -> Iterator[tuple[str, str]]:
+    """Each search term and filter in use, and the address of the list without it. The states have their own chips."""
+    person = people.find(db.session, g.actor, wanted.user)
+    texts = {
+        "user": f"User: {person.name if person else wanted.user}",
+        "type": f"Type: {task_types.title_of(wanted.type or '')}",
+        "queue": f"Queue: {wanted.queue}",
+        "origin": f"Origin: {wanted.origin}",
+        "priority": f"Priority: {wanted.priority}",
+        "since": f"From {wanted.since}",
+        "until": f"To {wanted.until}",
+        "late": "Running too long",
+    }
+    if len(wanted.terms) > 1 or any(term.field for term in wanted.terms):
+        for term in wanted.terms:
+            yield term.text, url(wanted, q=term.without)
+    for name, text in texts.items():
+        if getattr(wanted, name):
+            yield text, url(wanted, **{name: False if name == "late" else None})
