@@ -17,6 +17,7 @@ from tenants.errors import Invalid
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 100
+_TOO_MUCH = f"it has more than {MAX_BYTES:,} bytes"
 
 
 class BadPayload(Invalid):
@@ -28,11 +29,9 @@ def check(type_: TaskType, payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict) or not all(isinstance(key, str) for key in payload):
         raise BadPayload("A payload is a JSON object.", field="payload")
     try:
-        encoded = encode(payload)
+        encode(payload)
     except ValueError as error:
-        raise BadPayload(f"The payload is not JSON: {error}.", field="payload") from None
-    if len(encoded) > MAX_BYTES:
-        raise BadPayload(f"The payload has {len(encoded):,} bytes; {MAX_BYTES:,} are allowed.", field="payload")
+        raise BadPayload(f"The payload cannot be stored: {error}.", field="payload") from None
     if redaction.holds_mask(type_, payload):
         raise BadPayload(f"{redaction.MASK} stands for a hidden value that is not known here.", field="payload")
     _validate(type_, payload)
@@ -51,13 +50,24 @@ def warm(types: Iterable[TaskType]) -> None:
 
 
 def encode(value: Any) -> bytes:
-    """Strict JSON. ValueError tells what is not: NaN, a key that is no string, NUL, half a surrogate pair."""
+    """Strict JSON of 64 KiB at most. ValueError tells what is wrong: NaN, a key that is no string, NUL, too much."""
     _check_shape(value)
     try:
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except TypeError as error:
         raise ValueError(str(error)) from None
+    if len(encoded) > MAX_BYTES:
+        raise ValueError(_TOO_MUCH)
     return encoded
+
+
+def is_json(value: Any) -> bool:
+    """Whether `encode` takes it."""
+    try:
+        encode(value)
+    except ValueError:
+        return False
+    return True
 
 
 def storable(text: str) -> str:
@@ -65,22 +75,34 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
 
 
-def _check_shape(value: Any, depth: int = 0) -> None:
-    """Keys are strings, and nothing is nested so deeply that reading it back could fail."""
-    if isinstance(value, str) and "\x00" in value:
-        raise ValueError("a NUL character cannot be stored")
-    if not isinstance(value, dict | list | tuple):
-        return
-    if depth == MAX_DEPTH:
-        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValueError(f"a key is no string but of type {type(key).__name__}")
-            _check_shape(key)
-        value = value.values()
-    for inner in value:
-        _check_shape(inner, depth + 1)
+def _check_shape(value: Any) -> None:
+    """Keys are strings, nothing is nested so deeply that reading it back could fail, and there is not too much of it.
+
+    What stands in several places counts in each, as it is written: fifty lists within each other may be a petabyte.
+    """
+    size, depth, level = 0, 0, [value]
+    while level:
+        texts = [one for one in level if isinstance(one, str)]
+        nested = [one for one in level if isinstance(one, (dict, list, tuple))]
+        if any("\x00" in text for text in texts):
+            raise ValueError("a NUL character cannot be stored")
+        if nested and depth == MAX_DEPTH:
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+        digits = sum(one.bit_length() // 4 for one in level if isinstance(one, int))
+        size += digits + sum(map(len, texts)) + sum(map(len, nested))
+        if size > MAX_BYTES:
+            raise ValueError(_TOO_MUCH)
+        depth, level = depth + 1, [inner for one in nested for inner in _inside(one)]
+
+
+def _inside(nested: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:
+    """What stands in it, keys included."""
+    if not isinstance(nested, dict):
+        return nested
+    for key in nested:
+        if not isinstance(key, str):
+            raise ValueError(f"a key is no string but of type {type(key).__name__}")
+    return [*nested, *nested.values()]
 
 
 def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:

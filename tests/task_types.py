@@ -68,7 +68,9 @@ def talk(task: TaskContext, *, lines: int = 2, seconds: float = 0.0) -> None:
 def odd(task: TaskContext, *, what: str) -> object:
     if what == "exit":
         raise SystemExit(3)
-    return {"set": {1}, "nan": float("nan"), "huge": "x" * 70_000, "int": 2**70, "none": None}[what]
+    shared: list[Any] = functools.reduce(lambda inner, _: [inner, inner], range(60), [])
+    results = {"set": {1}, "nan": float("nan"), "huge": "x" * 70_000, "shared": shared, "int": 2**70, "none": None}
+    return results[what]
 
 
 _shared: list[int] = []
@@ -175,6 +177,8 @@ def secret(task: TaskContext, *, password: Any, pin: int = 0, login: Any = None,
         task.log("x" * 3_995 + str(password))
     if how == "retry" and task.attempt == 1:
         raise Retry(f"wrong: {password}")
+    if how == "shared":
+        return odd(task, what="shared")
     if how == "raise":
         raise LookupError(password) from ConnectionError(said)
     return {"said": said, "number": pin, str(password): [login], "odd": {(password,): 1} if how == "odd" else None}

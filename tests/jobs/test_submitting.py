@@ -22,6 +22,7 @@ from tests.factories import Cast
 from tests.waiting import until
 
 BEN = "ben@example.com"
+SHARED: dict[str, Any] = functools.reduce(lambda inner, _: {"a": inner, "b": inner}, range(60), {})
 
 
 def count() -> int:
@@ -98,6 +99,8 @@ def test_a_rolled_back_savepoint_forgets_no_wake_of_the_outer_transaction(db: Se
             BadPayload,
             "payload",
         ),
+        ({"task_type": "test.any", "payload": {"value": SHARED}}, BadPayload, "payload"),
+        ({"task_type": "test.any", "payload": {"value": ["x" * 60_000] * 60_000}}, BadPayload, "payload"),
         ({"title": "x" * 201}, Invalid, "title"),
         ({"title": "NUL \x00"}, Invalid, "title"),
         ({"priority": 2**31}, Invalid, "priority"),

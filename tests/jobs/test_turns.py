@@ -67,7 +67,7 @@ def test_the_last_attempt_fails(db: Session, cast: Cast, work: Work) -> None:
     assert [one.outcome for one in attempts(id_)] == ["retry", "retry", "failed"]
 
 
-@pytest.mark.parametrize("what", ["set", "nan", "huge", "exit"])
+@pytest.mark.parametrize("what", ["set", "nan", "huge", "shared", "exit"])
 def test_an_odd_end_is_a_failure_with_its_reason(db: Session, cast: Cast, work: Work, what: str) -> None:
     id_ = submit("test.odd", business="acme", payload={"what": what})
     follows = submit("test.note", business="acme")
@@ -75,6 +75,15 @@ def test_an_odd_end_is_a_failure_with_its_reason(db: Session, cast: Cast, work: 
     assert look.task(id_).state == "failed"
     assert attempts(id_)[0].error
     assert look.task(follows).state == "completed"
+
+
+def test_a_result_that_shares_its_parts_is_refused_before_secrets_are_looked_for_in_it(
+    db: Session, cast: Cast, work: Work
+) -> None:
+    id_ = submit("test.secret", business="acme", payload={"password": "canary", "how": "shared"})
+    work()
+    assert look.task(id_).state == "failed"
+    assert "more than 65,536 bytes" in str(attempts(id_)[0].error)
 
 
 @pytest.mark.parametrize(("what", "result"), [("int", 2**70), ("none", None)])
