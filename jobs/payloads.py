@@ -17,6 +17,7 @@ from tenants.errors import Invalid
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 100
+_MOST_ERRORS = 5  # that one sentence names
 _TOO_MUCH = f"it has more than {MAX_BYTES:,} bytes"
 
 
@@ -34,7 +35,12 @@ def check(type_: TaskType, payload: Any) -> dict[str, Any]:
         raise BadPayload(f"The payload cannot be stored: {error}.", field="payload") from None
     if redaction.holds_mask(type_, payload):
         raise BadPayload(f"{redaction.MASK} stands for a hidden value that is not known here.", field="payload")
-    _validate(type_, payload)
+    try:
+        _validate(type_, payload)
+    except BadPayload:
+        raise
+    except Exception as error:  # noqa: BLE001 - validators are their author's code
+        raise _misfit(type_, payload, f"{type(error).__name__}: {error}") from None
     return payload
 
 
@@ -109,9 +115,16 @@ def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
     try:
         return _adapter(type_.handler).validate_python(payload)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        wrong = redaction.Redactor(type_, payload).text(wrong)  # a validator of the type's may repeat what it got
-        raise BadPayload(f"The payload does not fit {type_.name}: {wrong}.", field="payload") from None
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:_MOST_ERRORS]]
+        more = [f"and {len(found) - _MOST_ERRORS:,} more"] if len(found) > _MOST_ERRORS else []
+        raise _misfit(type_, payload, "; ".join(wrong + more)) from None
+
+
+def _misfit(type_: TaskType, payload: dict[str, Any], wrong: str) -> BadPayload:
+    """What is wrong, but not with which secrets: a validator of the type's may repeat what it got."""
+    wrong = redaction.Redactor(type_, payload).text(wrong)
+    return BadPayload(f"The payload does not fit {type_.name}: {wrong}.", field="payload")
 
 
 @functools.cache

@@ -95,9 +95,10 @@ def test_a_step_is_named_without_them_while_it_runs() -> None:
     assert "canary" not in news.lines[0].text
 
 
-def test_a_validator_that_repeats_what_it_got_tells_nothing() -> None:
+@pytest.mark.parametrize("kind", [ValueError, LookupError])
+def test_a_validator_that_repeats_what_it_got_tells_nothing(kind: type[Exception]) -> None:
     def refuse(text: str) -> str:
-        raise ValueError(f"{text} is too weak")
+        raise kind(f"{text} is too weak")
 
     def handler(task: TaskContext, *, password: Annotated[str, AfterValidator(refuse)]) -> None: ...
 

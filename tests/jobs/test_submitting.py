@@ -135,6 +135,12 @@ def test_bad_input_is_a_typed_error_and_no_row(
     assert count() == 0
 
 
+def test_a_payload_with_many_mistakes_is_told_the_first_few(cast: Cast) -> None:
+    with pytest.raises(BadPayload, match="arguments.0: .*; and 19,995 more.$") as raised:
+        submit("script.execute", business="acme", payload={"script": "x", "arguments": [1] * 20_000})
+    assert len(raised.value.message) < 500
+
+
 def test_a_timeout_and_a_key_are_kept(db: Session, cast: Cast) -> None:
     id_ = submit("test.note", business="acme", timeout=2.5, unique_key="k" * 200, unique_for=timedelta(minutes=1))
     task = look.task(id_)
