@@ -1,8 +1,9 @@
 """When a schedule is due: by cron in a time zone, or every so many seconds. Pure arithmetic: no clock, no database.
 
 A cron line follows the wall clock of its zone: a time that is skipped in spring is due at the next valid instant, one
-that comes twice in autumn is due once. With `*` as its hours it follows elapsed time instead: every instant whose wall
-time matches is due, so that "every ten minutes" neither stands still nor runs twice as the clocks change.
+that comes twice in autumn is due once. With every hour in it (`*`, `0-23`, `*/1`) it follows elapsed time instead:
+every instant whose wall time matches is due, so that "every ten minutes" neither stands still nor runs twice as the
+clocks change.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Rhythm:
             return at + self._interval
         zone = zoneinfo.ZoneInfo(self.time_zone)
         try:
-            found = _by_elapsed_time if self.cron.split()[1] == "*" else _by_wall_clock
+            found = _by_elapsed_time if _has_every_hour(self.cron) else _by_wall_clock
             return found(self.cron, zone, at.astimezone(UTC))
         except (CroniterError, OverflowError):
             raise BadCron("This cron line never comes to a date.", field="cron") from None
@@ -125,6 +126,12 @@ def _check_fields(cron: str) -> None:
         croniter(cron)
     except (CroniterError, ValueError, TypeError, KeyError, IndexError) as error:
         raise BadCron(f"This is not a cron line: {error}.", field="cron") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_every_hour(cron: str) -> bool:
+    """Whether its hours leave none out, however that is written: croniter writes `*` for it."""
+    return "*" in croniter(cron).expanded[1]
 
 
 def _by_wall_clock(cron: str, zone: tzinfo, at: datetime) -> datetime:

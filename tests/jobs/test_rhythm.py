@@ -142,7 +142,17 @@ def test_a_doubled_time_is_due_once() -> None:
 
 @pytest.mark.parametrize("zone", ["Europe/Paris", "America/New_York", "Asia/Kathmandu", "UTC"])
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize(("cron", "minutes"), [("*/10 * * * *", 10), ("30 * * * *", 60), ("* * * * *", 1)])
+@pytest.mark.parametrize(
+    ("cron", "minutes"),
+    [
+        ("*/10 * * * *", 10),
+        ("30 * * * *", 60),
+        ("* * * * *", 1),
+        ("30 0-23 * * *", 60),
+        ("30 */1 * * *", 60),
+        ("*/20 12-23,0-11 * * *", 20),
+    ],
+)
 def test_every_so_many_minutes_goes_by_elapsed_time(zone: str, change: datetime, cron: str, minutes: int) -> None:
     rhythm, since = Rhythm(cron, time_zone=zone), change - timedelta(hours=4)
     found = [*rhythm.series(rhythm.after(since), change + timedelta(hours=4))]
