@@ -57,7 +57,7 @@ class Rhythm:
         """A typed BadRhythm for the first thing that is wrong."""
         if (self.cron is None) is (self.interval_seconds is None):
             raise BadRhythm(field="cron")
-        if self.time_zone not in zones():
+        if type(self.time_zone) is not str or self.time_zone not in zones():
             raise UnknownZone(field="time_zone")
         if self.cron is None:
             _check_interval(self.interval_seconds)
@@ -118,7 +118,7 @@ def _check_interval(seconds: object) -> None:
 
 def _check_fields(cron: str) -> None:
     """Five fields, as crontab(5) knows them. croniter takes seconds, years and random values as well."""
-    if len(cron) > MAX_CRON or not _FIELDS.fullmatch(cron):
+    if type(cron) is not str or len(cron) > MAX_CRON or not _FIELDS.fullmatch(cron):
         raise BadCron(field="cron")
     if _RANDOM.search(cron):
         raise BadCron("A cron line has no random values.", field="cron")

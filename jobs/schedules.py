@@ -61,7 +61,7 @@ class Draft:
     @property
     def rhythm(self) -> Rhythm:
         """When it is due."""
-        cron = " ".join(self.cron.split()) if self.cron else None
+        cron = " ".join(self.cron.split()) if isinstance(self.cron, str) else self.cron
         return Rhythm(cron or None, self.interval_seconds, self.time_zone)
 
     def columns(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Draft:
 
     def check(self, now: datetime) -> None:
         """One clear error, with its field, for the first thing that is wrong."""
-        if not self.title.strip():
+        if type(self.title) is not str or not self.title.strip():
             raise Invalid("A schedule needs a title.", field="title")
         if len(self.title.strip()) > submitting.MAX_TITLE or self.title != payloads.storable(self.title):
             raise Invalid(f"A title has {submitting.MAX_TITLE} characters at most.", field="title")
@@ -78,6 +78,8 @@ class Draft:
         if type(self.priority) is not int or abs(self.priority) > _MAX_PRIORITY:
             raise Invalid("A priority is a whole number.", field="priority")
         self.rhythm.check(now)
+        if type(self.enabled) is not bool:
+            raise Invalid("A schedule is enabled or not.", field="enabled")
         if self.catch_up not in CATCH_UP:
             raise Invalid("Missed firings are made up by one, none or all.", field="catch_up")
         if self.overlap not in OVERLAP:
