@@ -21,6 +21,7 @@ from tenants.models import Business
 
 LATE = timedelta(seconds=30)  # a due time that is later than this was missed
 AT_ONCE = 1000  # missed due times that one call makes up
+_LOOK_BACK = 100  # due times among which an unfinished task is looked for
 _AGAIN_SECONDS = 3600.0  # until an unreadable schedule is tried again
 
 
@@ -178,18 +179,19 @@ def _record(session: Session, schedule: Schedule, due: Collection[datetime], out
 
 
 def _unfinished(session: Session, schedule: Schedule) -> int | None:
-    """The id of the last task that this schedule made, unless that is final or deleted."""
+    """The id of a task that this schedule made and that is not over: of its last due times, which tell of skips, too.
+
+    Not just of the very last one: that may be a "run now", which ends while an earlier task still runs.
+    """
     last = (
         select(Firing.task_id)
-        .where(Firing.schedule_id == schedule.id, Firing.task_id.is_not(None))
+        .where(Firing.schedule_id == schedule.id)
         .order_by(Firing.due_at.desc())
-        .limit(1)
+        .limit(_LOOK_BACK)
+        .subquery()
     )
-    return session.scalar(
-        select(Task.id).where(
-            Task.id == last.scalar_subquery(), Task.state.not_in([one.value for one in sorted(FINAL)])
-        )
-    )
+    unfinished = Task.state.not_in([one.value for one in sorted(FINAL)])
+    return session.scalar(select(Task.id).where(Task.id.in_(select(last.c.task_id)), unfinished).order_by(Task.id))
 
 
 def _misfit(schedule: Schedule) -> str | None:

@@ -416,6 +416,19 @@ def test_a_firing_while_the_last_task_is_unfinished_is_skipped_and_recorded(db: 
     assert skipped is (in_the_way == {task_id})
 
 
+def test_a_run_now_that_ended_hides_no_task_that_is_unfinished(db: Session, cast: Cast) -> None:
+    id_ = make(db, cast)
+    fire(id_)
+    (long_one,) = look.scalars(select(Task.id))
+    quick = schedules.run_now(db, cast.ada, id_)
+    db.execute(update(Task).where(Task.id == quick).values(state="completed", ended_at=clock()))
+    db.commit()
+    move(db, id_, 0)
+    fire(id_)
+    last, *_ = schedules.firings(db, cast.ada, id_)
+    assert (last.outcome, last.task_id) == ("skipped", long_one)
+
+
 def test_a_schedule_may_queue_what_overlaps(db: Session, cast: Cast) -> None:
     id_ = make(db, cast, overlap="queue")
     for _ in range(3):
