@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, String, case, func, literal, null, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Integer, String, case, func, literal, null, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
 from jobs import conditions, judge, task_types, tasks
@@ -248,7 +248,7 @@ def _is_place(place: object, key: ColumnElement[Any]) -> bool:
         case datetime():
             return place.tzinfo is not None and 1 < place.year < 9999
         case int():
-            return isinstance(key.type, Integer) and abs(place) < _TOO_BIG
+            return isinstance(key.type, Integer) and abs(place) < (_TOO_BIG if isinstance(key.type, BigInteger) else 2**31)
         case str():
             return isinstance(key.type, String) and place == storable(place)
     return False
