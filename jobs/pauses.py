@@ -15,6 +15,7 @@ from jobs.models import Pause, Schedule, Task
 from jobs.states import WAITING, State
 from tenants import audit
 from tenants.clock import clock
+from tenants.database import any_id
 from tenants.errors import Invalid, NotFound
 from tenants.models import Member
 from tenants.permissions import Actor, May
@@ -115,7 +116,7 @@ def impact(session: Session, by: Actor, target: Target) -> Impact:
 def get(session: Session, by: Actor, pause_id: int) -> Pause:
     """A pause that touches the actor's business, open or ended; else NotFound."""
     by.require(May.PAUSE)
-    found = session.scalar(select(Pause).where(Pause.id == pause_id, touching(by.business.id)))
+    found = session.scalar(select(Pause).where(Pause.id == any_id(pause_id), touching(by.business.id)))
     if found is None:
         raise NotFound
     return found

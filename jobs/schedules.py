@@ -21,6 +21,7 @@ from jobs.models import Firing, Schedule
 from jobs.rhythm import Rhythm
 from tenants import audit
 from tenants.clock import clock
+from tenants.database import any_id
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.permissions import Actor, May
 
@@ -191,7 +192,7 @@ def firings(session: Session, by: Actor, schedule_id: int, limit: int = 50) -> S
 
 
 def _get(session: Session, by: Actor, schedule_id: int, *, locked: bool = False) -> Schedule:
-    query = select(Schedule).where(Schedule.business_id == by.business.id, Schedule.id == schedule_id)
+    query = select(Schedule).where(Schedule.business_id == by.business.id, Schedule.id == any_id(schedule_id))
     if locked:
         query = query.with_for_update().execution_options(populate_existing=True)
     found = session.scalar(query)

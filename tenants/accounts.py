@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tenants.clock import clock
-from tenants.database import read_only
+from tenants.database import any_id, read_only
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import Login, User
 
@@ -126,7 +126,7 @@ def open_logins(session: Session, user: User) -> Sequence[Login]:
 
 def get_login(session: Session, user: User, login_id: int) -> Login:
     """A user's own login; else NotFound."""
-    found = session.scalar(select(Login).where(Login.user_id == user.id, Login.id == login_id))
+    found = session.scalar(select(Login).where(Login.user_id == user.id, Login.id == any_id(login_id)))
     if found is None:
         raise NotFound
     return found

@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import JSON, BigInteger, Connection, Engine, ForeignKey, Integer, MetaData, String, create_engine, event
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    BindParameter,
+    Connection,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    create_engine,
+    event,
+    literal,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
 
 log = structlog.get_logger()
@@ -47,6 +60,11 @@ class BusinessOwned:
     """Mixin of the tables whose rows belong to one business."""
 
     business_id: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
+
+
+def any_id(id_: int) -> BindParameter[int]:
+    """An id that somebody typed: one that is too big for its column is nobody's on PostgreSQL, too, and no error."""
+    return literal(id_, BigId)
 
 
 Sessions = sessionmaker(expire_on_commit=False)

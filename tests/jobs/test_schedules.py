@@ -156,6 +156,8 @@ def test_members_and_outsiders_have_no_part_in_schedules(db: Session, cast: Cast
     id_ = make(db, cast, late=None)
     writes = [schedules.enable, schedules.disable, schedules.delete, schedules.run_now]
     reads = [schedules.get, schedules.next_firings, schedules.firings]
+    with pytest.raises(NotFound):
+        schedules.get(db, cast.ada, 2**40)
     for by, error in ((cast.ben, NotAllowed), (cast.zoe, NotFound)):
         for act in (*writes, *reads):
             with pytest.raises(error):

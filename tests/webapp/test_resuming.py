@@ -77,6 +77,12 @@ def test_a_member_cannot_resume(cast: Cast, ben: Browser) -> None:
     assert rows.find_pause(pause).ended_at is None
 
 
+def test_an_id_that_is_too_big_for_the_database_is_nobodys(ada: Browser) -> None:
+    for id_ in (2**31, 2**63 - 1, 2**63):
+        ada.post(f"/b/acme/pauses/{id_}/resumption", 404)
+        ada.post(f"/account/logins/{id_}/revocation", 404)
+
+
 def test_resuming_works_without_javascript(cast: Cast, ada: Browser) -> None:
     rows.task(cast.acme, cast.ben)
     rows.pause(cast.acme, cast.ada, cast.ben)
