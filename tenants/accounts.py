@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from tenants.clock import clock
 from tenants.database import any_id, read_only
 from tenants.errors import Conflict, Invalid, NotFound
-from tenants.models import Login, User
+from tenants.models import NAME, Login, User
 
 DEMO_PASSWORD = "sluice-demo"  # noqa: S105 - shown in the README; `authenticate` takes it in a demo only
 _hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -27,7 +27,8 @@ _COMMON = frozenset(
     "baseball superman starwars trustno1 whatever computer michelle jennifer corvette changeme welcome1 letmein1 "
     "admin123 administrator secret123 internet samantha".split()
 )
-_EMAIL = re.compile(r"[^@\s\x00]{1,100}@[^@\s\x00]{1,99}")
+_EMAIL = re.compile(r"[^@\s\x00\ud800-\udfff]{1,100}@[^@\s\x00\ud800-\udfff]{1,99}")
+_PASSWORD = re.compile(r"[^\ud800-\udfff]{8,}", re.DOTALL)
 _at_work = threading.BoundedSemaphore(2)  # a hash costs 19 MiB and 26 ms: a flood of logins must not cost more
 _nobody = _hasher.hash(secrets.token_hex())
 
@@ -50,12 +51,15 @@ def register(
     """A new user. Only a demo may use the demo password."""
     if find(session, email):
         raise TakenEmail(field="email")
-    if not _EMAIL.fullmatch(_normal(email)) or not 0 < len(name.strip()) <= 100:
+    if not _EMAIL.fullmatch(_normal(email)) or not NAME.fullmatch(name.strip()):
         raise Invalid("An account needs an e-mail address and a name of 100 characters at most.", field="email")
-    if len(password) < 8 or password.lower() in _COMMON or (password == DEMO_PASSWORD and not demo):
+    if not _PASSWORD.fullmatch(password) or password.lower() in _COMMON or (password == DEMO_PASSWORD and not demo):
         raise WeakPassword(field="password")
     new = User(
-        email=_normal(email), name=name, password_hash=_hasher.hash(password), is_platform_admin=is_platform_admin
+        email=_normal(email),
+        name=name.strip(),
+        password_hash=_hasher.hash(password),
+        is_platform_admin=is_platform_admin,
     )
     session.add(new)
     session.flush()
@@ -64,6 +68,8 @@ def register(
 
 def find(session: Session, email: str) -> User | None:
     """The user of this e-mail address, in any case."""
+    if not _EMAIL.fullmatch(_normal(email)):
+        return None
     return session.scalar(select(User).where(User.email == _normal(email)))
 
 

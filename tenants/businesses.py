@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from tenants.errors import Conflict, Invalid
-from tenants.models import Business, Member, User
+from tenants.models import NAME, Business, Member, User
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -20,9 +20,10 @@ class TakenName(Conflict):
 
 def create(session: Session, slug: str, name: str) -> Business:
     """A new business, whose pages are at `/b/<slug>`."""
-    if not _SLUG.fullmatch(slug):
+    if not is_slug(slug):
         raise Invalid("A business's short name has lower-case letters, digits and hyphens only.", field="slug")
-    if not 0 < len(name.strip()) <= 100:
+    name = name.strip()
+    if not NAME.fullmatch(name):
         raise Invalid("A business has a name of 100 characters at most.", field="name")
     if find(session, slug):
         raise TakenName(field="slug")
@@ -34,7 +35,14 @@ def create(session: Session, slug: str, name: str) -> Business:
 
 def find(session: Session, slug: str) -> Business | None:
     """The business of this short name, archived or not."""
+    if not is_slug(slug):
+        return None
     return session.scalar(select(Business).where(Business.slug == slug))
+
+
+def is_slug(text: str) -> bool:
+    """Whether a business could have this short name; others may hold what no database takes."""
+    return bool(_SLUG.fullmatch(text))
 
 
 def open_to(session: Session, user: User) -> Sequence[Business]:

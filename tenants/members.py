@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tenants import businesses
 from tenants.errors import NotFound
 from tenants.models import Business, Member, Role, User
 from tenants.permissions import Actor
@@ -12,6 +13,8 @@ from tenants.permissions import Actor
 
 def enter(session: Session, user: User, slug: str) -> Actor:
     """The user in the business of this short name. NotFound alike for a foreign business and a missing one."""
+    if not businesses.is_slug(slug):
+        raise NotFound
     found = session.execute(
         select(Business, Member.role)
         .outerjoin(Member, (Member.business_id == Business.id) & (Member.user_id == user.id))

@@ -137,7 +137,7 @@ def _enter(session: Any, email: str, slug: str) -> Actor:
 def _number(most: str) -> int | None:
     if most == "none":
         return None
-    if not most.isdecimal():
+    if not (most.isascii() and most.isdecimal() and len(most) < 10):
         raise limits.BadLimit
     return int(most)
 

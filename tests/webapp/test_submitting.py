@@ -63,7 +63,6 @@ def test_it_goes_where_the_user_was_last(cast: Cast, ada: Browser) -> None:
     assert ada.send_json("/api/taskqueue/test_task", {"times": 1, "business": "acme"})["url"].startswith("/b/acme/")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("body", "status", "field"),
     [
@@ -75,6 +74,8 @@ def test_it_goes_where_the_user_was_last(cast: Cast, ada: Browser) -> None:
         ({"times": 1, "business": "initech"}, 404, None),
         ({"times": 1, "business": "no-such"}, 404, None),
         ({"times": 1, "business": 7}, 422, "business"),
+        ({"times": 1, "business": "\x00"}, 404, None),
+        ({"times": 1, "business": "\ud800"}, 404, None),
         ([], 422, None),
     ],
 )
@@ -87,7 +88,10 @@ def test_a_wrong_body_is_a_problem_that_names_the_field(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(("body", "kind", "status"), [("{", "application/json", 400), ("times=1", "text/plain", 415)])
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [("{", "application/json", 400), ("[" * 50_000, "application/json", 422), ("times=1", "text/plain", 415)],
+)
 def test_what_is_not_json_is_refused(ada: Browser, body: str, kind: str, status: int) -> None:
     headers = {"X-CSRFToken": ada.csrf()}
     response = ada.raw("POST", "/api/taskqueue/test_task", data=body, content_type=kind, headers=headers)

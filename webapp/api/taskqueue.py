@@ -31,7 +31,10 @@ def test_task() -> Response:
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json()
+    try:
+        body = request.get_json()
+    except RecursionError:
+        raise Invalid("This JSON is nested too deeply.") from None
     if not isinstance(body, dict):
         raise Invalid("Send a JSON object.")
     return body
