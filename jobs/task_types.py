@@ -16,6 +16,7 @@ BUILTIN_MODULES = ("jobs.builtin.bulk", "jobs.builtin.count", "jobs.builtin.expo
 YEAR = 365 * 86_400.0  # in seconds: no wait or timeout is longer
 LATE_SECONDS = 3600.0  # a task that runs for longer is late, unless its type says otherwise
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+_MAX_NAME, _MAX_QUEUE = 100, 50  # as their columns are wide
 _registry: dict[str, TaskType] = {}
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
@@ -109,6 +110,8 @@ def task_type(
     """
     if not _NAME.fullmatch(name) or not _NAME.fullmatch(queue):
         raise ValueError(f"task type {name!r} in queue {queue!r}: both are lower-case words joined by dots")
+    if len(name) > _MAX_NAME or len(queue) > _MAX_QUEUE:  # PostgreSQL would refuse every task of it
+        raise ValueError(f"task type {name!r}: it has {_MAX_NAME} characters at most, its queue {_MAX_QUEUE}")
     if isinstance(secrets, str):
         raise ValueError(f"task type {name!r}: secrets must be a tuple of payload keys, not {secrets!r}")
 

@@ -100,6 +100,13 @@ def test_a_setting_that_cannot_be_is_refused_and_named(wrong: dict[str, Any]) ->
     assert "own.type" not in {one.name for one in task_types.all_types()}
 
 
+@pytest.mark.parametrize("wrong", [{"name": "x" * 101}, {"name": "own.type", "queue": "q" * 51}, {"name": "Own"}])
+def test_a_name_that_no_task_could_be_stored_with_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="task type"):
+        task_type(**wrong, title="Own")
+    assert wrong["name"] not in {one.name for one in task_types.all_types()}
+
+
 def test_two_functions_of_one_module_cannot_share_a_name() -> None:
     register()
     with pytest.raises(ValueError, match=r"'own\.type' is registered by .*own already"):
