@@ -61,6 +61,9 @@ class Config(BaseSettings):
         25.0, gt=0, description="After SIGTERM a worker lets its running task go on for so long; then it goes back."
     )
     log_lines: int = Field(5_000, ge=1, description="Log lines and steps of a task that are kept, of all its attempts.")
+    retention_days: float = Field(
+        30.0, gt=0, le=36_500, description="How long the record of a schedule's firings is kept, but for its last one."
+    )
     beat_seconds: float = Field(1.0, gt=0, description="How often the scheduler repairs what fell between.")
 
     @field_validator("database_url")

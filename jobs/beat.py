@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy import exists, select, update
 
-from jobs import judge, leases, queue, settling, task_types
+from jobs import firings, judge, leases, queue, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
@@ -19,6 +19,8 @@ from tenants.models import Business
 log = structlog.get_logger()
 
 _SETTLE_SECONDS = 0.5  # of one beat
+_FORGET_SECONDS = 0.5  # of one beat
+_FORGET_AGAIN_SECONDS = 3600.0
 _is_touched = exists().where(
     Pause.settled_at.is_(None), (Pause.business_id == Business.id) | Pause.business_id.is_(None)
 )
@@ -27,9 +29,11 @@ _is_touched = exists().where(
 class Beat:
     """One beat after the other. It remembers which turns looked lost at the last one."""
 
-    def __init__(self, also: Sequence[Callable[[], None]] = ()) -> None:
+    def __init__(self, also: Sequence[Callable[[], None]] = (), *, retention_days: float = 30.0) -> None:
         self._moved = False
-        self._repairs = [self.move_to_queues, self.reap, self.end_expired_pauses, self.settle, self.wake_ready, *also]
+        self._retention_days, self._forget_at = retention_days, 0.0
+        repairs = [self.move_to_queues, self.reap, self.end_expired_pauses, self.settle, self.wake_ready]
+        self._repairs = [*repairs, self.forget_firings, *also]
         self._missing: dict[tuple[int, str], str] = {}
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
@@ -78,6 +82,15 @@ class Beat:
             settling.settle_until(ends_at, business_id, claims=True)
         with transaction(claims=True) as session:
             settling.finish_system_wide(session)
+
+    def forget_firings(self) -> None:
+        """Once an hour: remove firings that are older than the retention, in chunks, for half a second of each beat."""
+        ends_at = time.monotonic() + _FORGET_SECONDS
+        while self._forget_at <= time.monotonic() < ends_at:
+            with transaction(claims=True) as session:
+                more = firings.forget(session, self._retention_days)
+            if not more:
+                self._forget_at = time.monotonic() + _FORGET_AGAIN_SECONDS
 
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, insert, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from jobs import payloads, queue, task_types
 from jobs.models import Firing, Schedule, Task
@@ -90,6 +90,19 @@ def set_aside(session: Session, schedule_id: int, error: str) -> datetime | None
         .returning(Schedule.next_at)
         .execution_options(synchronize_session=False)
     )
+
+
+def forget(session: Session, days: float) -> int:
+    """Remove up to a thousand firings that are older than so many days, and answer how many they were.
+
+    The last one of a schedule stays, since lists show it, and so does one whose task is not over.
+    """
+    later = aliased(Firing)
+    unfinished = exists().where(Task.id == Firing.task_id, Task.state.not_in(sorted(FINAL)))
+    followed = exists().where(later.schedule_id == Firing.schedule_id, later.due_at > Firing.due_at)
+    old = select(Firing.id).where(Firing.fired_at < clock(-days * 86_400), followed, ~unfinished).limit(AT_ONCE)
+    gone = session.scalars(delete(Firing).where(Firing.id.in_(old)).returning(Firing.id)).all()
+    return len(gone)
 
 
 @dataclass(frozen=True)

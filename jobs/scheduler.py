@@ -176,7 +176,7 @@ def main() -> int:
         return 1
     connect(config.database_url)
     also = [demo.Trickle()] if config.demo else []
-    scheduler = BeatingScheduler(connection, Beat(also), config.beat_seconds)
+    scheduler = BeatingScheduler(connection, Beat(also, retention_days=config.retention_days), config.beat_seconds)
     signal.signal(signal.SIGTERM, scheduler.stop)
     signal.signal(signal.SIGINT, scheduler.stop)
     scheduler.run()

@@ -480,6 +480,35 @@ def test_one_that_cannot_be_read_shows_its_error_and_stops_no_other(
     assert outcomes(first) == ["failed"]
 
 
+def test_old_firings_are_forgotten_but_for_the_last_and_those_of_unfinished_tasks(db: Session, cast: Cast) -> None:
+    busy, quiet, rare = (make(db, cast, overlap="queue") for _ in range(3))
+    for id_ in (busy, busy, busy, quiet, quiet, rare):
+        move(db, id_, 1)
+        fire(id_)
+    first = min(look.scalars(select(Firing.task_id).where(Firing.schedule_id == busy)))
+    db.execute(update(Task).where(Task.id != first).values(state="completed", ended_at=clock()))
+    db.execute(update(Firing).values(fired_at=clock(-31 * 86_400)))
+    db.execute(update(Firing).where(Firing.schedule_id == quiet).values(fired_at=clock(-29 * 86_400)))
+    db.commit()
+    Beat(retention_days=30).forget_firings()
+    kept = [[one.task_id for one in schedules.firings(db, cast.ada, id_)] for id_ in (busy, quiet, rare)]
+    assert [len(one) for one in kept] == [2, 2, 1]
+    assert first in kept[0]
+
+
+def test_thousands_of_old_firings_go_in_one_beat_and_the_next_look_is_in_an_hour(db: Session, cast: Cast) -> None:
+    id_ = make(db, cast)
+    about = {"business_id": cast.acme.id, "schedule_id": id_, "outcome": "missed", "fired_at": clock(-40 * 86_400)}
+    beat, since = Beat(), datetime(2026, 1, 1, tzinfo=UTC)
+    db.execute(insert(Firing).values([{**about, "due_at": since + timedelta(minutes=n)} for n in range(2_500)]))
+    db.commit()
+    beat.forget_firings()
+    assert count(Firing) == 1
+    fire(id_)
+    beat.forget_firings()
+    assert count(Firing) == 2
+
+
 def test_an_archived_business_takes_no_tasks(db: Session, cast: Cast) -> None:
     id_ = make(db, cast)
     cast.acme.archived_at = datetime.now(UTC)
