@@ -34,7 +34,7 @@ _AGAIN_SECONDS = 0.2
 
 
 class Held(Conflict):
-    """This task may not start now: a pause holds it."""
+    """This task may not start now: a pause or a limit holds it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def run_inline(
 ) -> Inline:
     """Run a task here and now, and answer when it has ended.
 
-    Its arguments and errors are those of `submit`; Held when a pause keeps it from starting. After an error there is
+    Its arguments and errors are those of `submit`; Held when a pause or a limit keeps it from starting. After an error there is
     no row. It has transactions of its own: commit before you call it. It is as slow as its handler, so never call it
     while a request waits. Nobody outside the caller can stop the handler: an interrupt makes it Canceled when it has
     ended, and a timeout counts for the attempts that workers make.

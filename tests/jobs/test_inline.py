@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
-from jobs import Held, inline, judge, leases, pauses, queue, run_inline
+from jobs import Held, inline, judge, leases, limits, pauses, queue, run_inline
 from jobs.judge import Target
 from jobs.models import Attempt, Entry, Task
 from jobs.states import State
@@ -78,6 +78,14 @@ def test_a_pause_refuses_it_and_leaves_no_row(db: Session, cast: Cast, notes: No
     run_inline("test.note", business="acme", user=BEN)
     assert count() == 1
     assert run_inline("test.open", business="initech").state == State.COMPLETED if not whole else True
+
+
+def test_what_a_limit_holds_does_not_run_and_leaves_no_row(db: Session, cast: Cast) -> None:
+    limits.set(db, cast.root, cast.acme.id, 0)
+    db.commit()
+    with pytest.raises(Held, match="limit"):
+        run_inline("test.note", business="acme")
+    assert look.scalars(select(Task.id)) == []
 
 
 def test_a_pause_that_answers_between_the_claim_and_the_start_refuses_it(
