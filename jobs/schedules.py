@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import firings as engine
-from jobs import payloads, submitting, task_types
+from jobs import payloads, redaction, submitting, task_types
 from jobs.models import Firing, Schedule
 from jobs.rhythm import Rhythm
 from tenants import audit
@@ -103,9 +103,15 @@ def create(session: Session, by: Actor, draft: Draft) -> Schedule:
 
 
 def edit(session: Session, by: Actor, schedule_id: int, to: Draft) -> Schedule:
-    """Change a schedule. It stays due when it was, unless its rhythm changes or this enables it."""
+    """Change a schedule. It stays due when it was, unless its rhythm changes or this enables it.
+
+    The mask of a secret means as it was, while the task type stays.
+    """
     schedule = _get_locked(session, by, schedule_id)
     now = _now(session)
+    if to.task_type == schedule.task_type:
+        type_ = task_types.get(to.task_type)
+        to = replace(to, payload=redaction.unmasked(type_, to.payload, schedule.payload))
     to.check(now)
     before = _as_changes(schedule)
     due = schedule.next_at if engine.rhythm_of(schedule) == to.rhythm else None

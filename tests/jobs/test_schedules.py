@@ -18,7 +18,7 @@ from rq.job import Job
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.orm import Session
 
-from jobs import firings, pauses, payloads, queue, rhythm, schedule_filters, schedules, task_types
+from jobs import firings, pauses, payloads, queue, redaction, rhythm, schedule_filters, schedules, task_types
 from jobs.beat import Beat
 from jobs.judge import Target
 from jobs.models import Firing, Schedule, Task
@@ -172,6 +172,19 @@ def test_members_and_outsiders_have_no_part_in_schedules(db: Session, cast: Cast
     assert schedule_filters.search(db, cast.zoe, ScheduleFilter()).total == 0
     assert schedules.get(db, cast.root, id_).id == id_
     assert (count(Schedule), count()) == (1, 0)
+
+
+def test_an_edit_keeps_a_secret_whose_mask_was_left_standing(db: Session, cast: Cast) -> None:
+    secret = {"password": "canary-1", "how": "return"}
+    id_ = make(db, cast, late=None, task_type="test.secret", payload=secret)
+    shown = {**redaction.masked("test.secret", row(id_).payload), "how": "retry"}
+    draft = Draft(**{**vars(HOURLY), "task_type": "test.secret", "payload": shown})
+    schedules.edit(db, cast.ada, id_, draft)
+    db.commit()
+    assert row(id_).payload == {"password": "canary-1", "how": "retry"}
+    assert "canary" not in str(look.rows(select(AuditEntry.before, AuditEntry.after)))
+    with pytest.raises(payloads.BadPayload, match="hidden value"):
+        schedules.create(db, cast.ada, draft)
 
 
 def test_an_edit_keeps_the_due_time_unless_the_rhythm_changes(db: Session, cast: Cast) -> None:
