@@ -61,10 +61,10 @@ def run_inline(
 ) -> Inline:
     """Run a task here and now, and answer when it has ended.
 
-    Its arguments and errors are those of `submit`; Held when a pause or a limit keeps it from starting. After an error there is
-    no row. It has transactions of its own: commit before you call it. It is as slow as its handler, so never call it
-    while a request waits. Nobody outside the caller can stop the handler: an interrupt makes it Canceled when it has
-    ended, and a timeout counts for the attempts that workers make.
+    Its arguments and errors are those of `submit`; Held when a pause or a limit keeps it from starting. After an error
+    there is no row. It has transactions of its own: commit before you call it. It is as slow as its handler, so never
+    call it while a request waits. Nobody outside the caller can stop the handler: an interrupt makes it Canceled when
+    it has ended, and a timeout counts for the attempts that workers make.
     """
     new = submitting.New(
         task_type,

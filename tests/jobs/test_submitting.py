@@ -136,7 +136,7 @@ def test_bad_input_is_a_typed_error_and_no_row(
 
 
 def test_a_payload_with_many_mistakes_is_told_the_first_few(cast: Cast) -> None:
-    with pytest.raises(BadPayload, match="arguments.0: .*; and 19,995 more.$") as raised:
+    with pytest.raises(BadPayload, match=r"arguments\.0: .*; and 19,995 more\.$") as raised:
         submit("script.execute", business="acme", payload={"script": "x", "arguments": [1] * 20_000})
     assert len(raised.value.message) < 500
 
