@@ -43,6 +43,15 @@ class TooMany(Invalid):
     """At most 100 tasks can be ticked. Select all that match instead."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """An act, with what it needs: a priority for that, and how long a deletion can be undone, in seconds."""
+
+    act: Act
+    priority: int = 0
+    undo_seconds: float = 0
+
+
 @dataclass
 class Outcome:
     """What became of an act: the tasks that it was done to, and why others were passed over, with how many."""
@@ -60,12 +69,10 @@ class Outcome:
         self.refused += other.refused
 
 
-def do(
-    session: Session, by: Actor, act: Act, ids: Collection[int], *, priority: int = 0, undo_seconds: float = 0
-) -> Outcome:
+def do(session: Session, by: Actor, order: Order, ids: Collection[int]) -> Outcome:
     """Do it to each of these tasks that allows it, in the caller's transaction. One that is gone is passed over.
 
-    `priority` counts for that act, `undo_seconds` for deleting. TooMany beyond a page of tasks.
+    TooMany beyond a page of tasks.
     """
     by.require(May.MANAGE)
     if len(ids) > MOST:
@@ -73,7 +80,7 @@ def do(
     outcome = Outcome()
     for id_ in ids:
         try:
-            _do(session, by, act, id_, priority, undo_seconds)
+            _do(session, by, order, id_)
         except (Conflict, NotFound) as error:
             outcome.refused[error.message] += 1
         else:
@@ -81,21 +88,21 @@ def do(
     return outcome
 
 
-def start(session: Session, by: Actor, act: Act, wanted: TaskFilter, last_id: int, *, priority: int = 0) -> int:
+def start(session: Session, by: Actor, order: Order, wanted: TaskFilter, last_id: int) -> int:
     """Submit the act on all that `wanted` matches now, up to `last_id`; the id of the task that does it.
 
     What is submitted later is not touched. Interrupting that task leaves the rest alone.
     """
     by.require(May.MANAGE)
     payload = {
-        "act": str(act),
+        "act": str(order.act),
         "filter": wanted.args(after="", before=""),
         "view": str(wanted.view),
         "zone": str(wanted.zone),
         "last_id": last_id,
-        "priority": priority,
+        "priority": order.priority,
     }
-    title = f"{act.capitalize()} all matching tasks"
+    title = f"{order.act.capitalize()} all matching tasks"
     return submitting.submit_as(session, by, "tasks.bulk", payload, title=title, priority=100)
 
 
@@ -106,16 +113,16 @@ def matching(session: Session, by: Actor, wanted: TaskFilter) -> tuple[lists.Cou
     return lists.Count(found.total, found.is_capped), lists.last_id(session, by)
 
 
-def _do(session: Session, by: Actor, act: Act, id_: int, priority: int, undo_seconds: float) -> None:
-    match act:
+def _do(session: Session, by: Actor, order: Order, id_: int) -> None:
+    match order.act:
         case Act.INTERRUPT:
             interrupts.interrupt(session, by, id_)
         case Act.RETRY:
             _retry(session, by, id_)
         case Act.PRIORITY:
-            tasks.prioritise(session, by, id_, priority)
+            tasks.prioritise(session, by, id_, order.priority)
         case Act.DELETE:
-            tasks.delete(session, by, id_, undo_seconds=undo_seconds)
+            tasks.delete(session, by, id_, undo_seconds=order.undo_seconds)
 
 
 def _retry(session: Session, by: Actor, id_: int) -> None:

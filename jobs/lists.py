@@ -248,7 +248,9 @@ def _is_place(place: object, key: ColumnElement[Any]) -> bool:
         case datetime():
             return place.tzinfo is not None and 1 < place.year < 9999
         case int():
-            return isinstance(key.type, Integer) and abs(place) < (_TOO_BIG if isinstance(key.type, BigInteger) else 2**31)
+            return isinstance(key.type, Integer) and abs(place) < (
+                _TOO_BIG if isinstance(key.type, BigInteger) else 2**31
+            )
         case str():
             return isinstance(key.type, String) and place == storable(place)
     return False

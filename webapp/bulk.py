@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, g, request, url_for
 
 from jobs import bulk
-from jobs.bulk import Act, Outcome
+from jobs.bulk import Act, Order, Outcome
 from tenants.errors import Invalid
 from tenants.permissions import May
 from webapp import db, forms, htmx, lists
@@ -31,19 +31,17 @@ def create() -> Response:
     form = BulkForm()
     if not form.validate():
         return _form_page(form, 422)
-    act, priority = Act(form.act.data), form.priority.data or 0
+    act = Act(form.act.data)
+    order = Order(act, form.priority.data or 0, UNDO_SECONDS if act is Act.DELETE else 0)
     try:
         if form.all.data:
-            return _started(
-                bulk.start(db.session, g.actor, act, lists.asked(request.values), form.last_id.data, priority=priority)
-            )
-        undo_seconds = UNDO_SECONDS if act is Act.DELETE else 0
-        done = bulk.do(db.session, g.actor, act, form.ids.data, priority=priority, undo_seconds=undo_seconds)
+            wanted = lists.asked(request.form)
+            return _started(bulk.start(db.session, g.actor, order, wanted, form.last_id.data))
+        return _done(act, bulk.do(db.session, g.actor, order, form.ids.data))
     except Invalid as error:
         db.start_over()
         forms.note(form, error)
         return _form_page(form, 422)
-    return _done(act, done)
 
 
 def _form_page(form: BulkForm, status: int) -> Response:

@@ -69,7 +69,8 @@ def done(message: str, *events: str, to: str, href: str | None = None, undo: str
     """
     about = {name: url for name, url in (("href", href), ("undo", undo)) if url}
     if not is_htmx():
-        flash({"message": message, **about}, "success")  # type: ignore[arg-type] - the cookie takes any JSON
+        note: Any = {"message": message, **about}  # the cookie takes any JSON
+        flash(note, "success")
         return _see_other(to)
     toast = {"message": message, "level": "success", **about}
     response = make_response("", 204)

@@ -15,14 +15,14 @@ bp = business_blueprint("views")
 
 
 @bp.get("/views/new")
-@access(May.SEE_ALL)
+@access(May.MANAGE)
 def new() -> Response:
     """Ask for a name."""
     return _form_page(ViewForm(**forms.typed_args()), 200)
 
 
 @bp.post("/views")
-@access(May.SEE_ALL)
+@access(May.MANAGE)
 def create() -> Response:
     """Keep the filter, its order and its columns."""
     form = ViewForm()
@@ -39,7 +39,7 @@ def create() -> Response:
 
 
 @bp.post("/views/<int:view_id>/deletion")
-@access(May.SEE_ALL)
+@access(May.MANAGE)
 def delete(view_id: int) -> Response:
     """Remove a view; the tasks stay as they are."""
     views.delete(db.session, g.actor, view_id)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.orm import Session
 
 from jobs import bulk, lists
-from jobs.bulk import Act, Outcome
+from jobs.bulk import Act, Order, Outcome
 from jobs.context import TaskContext
 from jobs.filters import TaskFilter, View
 from jobs.task_types import task_type
@@ -33,18 +33,19 @@ def act_on_all(
     last_id: int,
     priority: int = 0,
 ) -> dict[str, object]:
-    """Do it to each matching task up to `last_id`, a chunk at a time. Another attempt goes through all of them again."""
+    """Do it to each matching task up to `last_id`, a chunk at a time. A retry goes through all of them again."""
     wanted = TaskFilter.from_args(filter, view=View(view), zone=ZoneInfo(zone))
+    order = Order(Act(act), priority)
     total, all_, seen, after = _count(task, wanted), Outcome(), 0, 0
     while ids := _ids(task, wanted, after, last_id):
         with transaction() as session:
-            done = bulk.do(session, _actor(session, task), Act(act), ids, priority=priority)
+            done = bulk.do(session, _actor(session, task), order, ids)
         all_.add(done)
         after, seen = ids[-1], seen + len(ids)
         task.log(f"#{ids[0]} to #{after}: {done}")
         task.progress(seen, max(seen, total))
     task.progress(seen, seen)
-    return {bulk.DONE[Act(act)]: len(all_.done), "passed over": dict(all_.refused)}
+    return {bulk.DONE[order.act]: len(all_.done), "passed over": dict(all_.refused)}
 
 
 def _ids(task: TaskContext, wanted: TaskFilter, after: int, last_id: int) -> list[int]:

@@ -69,6 +69,8 @@ def _id(name: str, cast: Cast, whose: Whose) -> int:
             return rows.task(business, owner)
         case "pause_id":
             return rows.pause(business, cast.root, owner)
+        case "view_id":
+            return rows.view(business, cast.ada if whose is Whose.OURS else owner)
         case "login_id":
             rows.login(owner.user)
             return rows.number_of(Login)

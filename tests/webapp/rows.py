@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from jobs.models import Attempt, Entry, Pause, Task
+from jobs.models import Attempt, Entry, Pause, SavedView, Task
 from tenants import accounts, members
 from tenants.clock import clock
 from tenants.database import Base, transaction
@@ -49,6 +49,16 @@ def pause(business: Business | None, by: Actor, user: Actor | None = None, **val
         new = Pause(
             business_id=business.id if business else None, created_by=by.user.id, **(dict(defaults) | about | values)
         )
+        session.add(new)
+        session.flush()
+        return new.id
+
+
+def view(business: Business, owner: Actor, **values: Any) -> int:
+    """A saved view of Async Tasks, shared in the business; answers its id."""
+    with transaction() as session:
+        number = session.scalar(select(func.count()).select_from(SavedView)) or 0
+        new = SavedView(business_id=business.id, user_id=owner.user.id, name=f"View {number}", view="all", is_shared=True)
         session.add(new)
         session.flush()
         return new.id
