@@ -62,7 +62,10 @@ class Config(BaseSettings):
     )
     log_lines: int = Field(5_000, ge=1, description="Log lines and steps of a task that are kept, of all its attempts.")
     retention_days: float = Field(
-        30.0, gt=0, le=36_500, description="How long the record of a schedule's firings is kept, but for its last one."
+        30.0,
+        gt=0,
+        le=36_500,
+        description="How long final tasks, with their logs, and firings are kept. A task type may say otherwise.",
     )
     beat_seconds: float = Field(1.0, gt=0, description="How often the scheduler repairs what fell between.")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy import exists, select, update
 
-from jobs import firings, judge, leases, queue, settling, task_types
+from jobs import firings, judge, leases, queue, retention, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
@@ -33,7 +33,7 @@ class Beat:
         self._moved = False
         self._retention_days, self._forget_at = retention_days, 0.0
         repairs = [self.move_to_queues, self.reap, self.end_expired_pauses, self.settle, self.wake_ready]
-        self._repairs = [*repairs, self.forget_firings, *also]
+        self._repairs = [*repairs, self.forget, *also]
         self._missing: dict[tuple[int, str], str] = {}
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
@@ -83,14 +83,22 @@ class Beat:
         with transaction(claims=True) as session:
             settling.finish_system_wide(session)
 
-    def forget_firings(self) -> None:
-        """Once an hour: remove firings that are older than the retention, in chunks, for half a second of each beat."""
+    def forget(self) -> None:
+        """Once an hour: remove what is older than the retention, in chunks, for half a second of each beat."""
         ends_at = time.monotonic() + _FORGET_SECONDS
         while self._forget_at <= time.monotonic() < ends_at:
-            with transaction(claims=True) as session:
-                more = firings.forget(session, self._retention_days)
-            if not more:
+            if not self._forget_some():
                 self._forget_at = time.monotonic() + _FORGET_AGAIN_SECONDS
+
+    def _forget_some(self) -> int:
+        with transaction(claims=True) as session:
+            gone = firings.forget(session, self._retention_days)
+        with transaction(read_only=True) as session:
+            everywhere = retention.businesses(session)
+        for business_id in everywhere:
+            with transaction(claims=True) as session:
+                gone += retention.forget_tasks(session, business_id, self._retention_days)
+        return gone
 
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""

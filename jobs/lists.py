@@ -40,6 +40,12 @@ class Row:
     pause_id: int | None
 
     @property
+    def waits_until(self) -> datetime | None:
+        """When a pending task may start, if that is ahead."""
+        at = self.task.next_try_at
+        return at if self.state is State.PENDING and at > datetime.now(UTC) else None
+
+    @property
     def is_late(self) -> bool:
         """Whether it has been running for longer than its type's tasks should, by this machine's clock."""
         began = self.task.started_at if self.state in (State.RUNNING, State.CANCELLING) else None

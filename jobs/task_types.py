@@ -47,6 +47,7 @@ class TaskType:
     secrets: frozenset[str] = frozenset()
     max_running: int | None = None
     late_after: float | None = None
+    retention_days: float | None = None
 
     @property
     def late_seconds(self) -> float:
@@ -70,6 +71,7 @@ class TaskType:
                 self.late_after is None or is_seconds(self.late_after),
                 "seconds, more than 0 and a year at most",
             ),
+            ("retention_days", self.retention_days is None or _is_days(self.retention_days), "days, more than 0"),
         ):
             if not is_good:
                 raise ValueError(f"task type {self.name!r}: {field} must be {rule}, not {getattr(self, field)!r}")
@@ -101,12 +103,15 @@ def task_type(
     secrets: Collection[str] = (),
     max_running: int | None = None,
     late_after: float | None = None,
+    retention_days: float | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Register the function below as the handler of a task type.
 
     Its first parameter is the `task` (see `jobs.context.TaskContext`), all others are the payload. It returns the
     result (JSON), raises `Retry`, or raises anything else to fail. At most `max_running` tasks of the type run at
-    once in each business; a limit that is set for a business counts instead. ValueError for a setting that cannot be.
+    once in each business; a limit that is set for a business counts instead. One that runs for more than `late_after`
+    seconds is marked on pages. What is over is kept for `retention_days`, else as long as the setting says.
+    ValueError for a setting that cannot be.
     """
     if not _NAME.fullmatch(name) or not _NAME.fullmatch(queue):
         raise ValueError(f"task type {name!r} in queue {queue!r}: both are lower-case words joined by dots")
@@ -131,6 +136,7 @@ def task_type(
             secrets=frozenset(secrets),
             max_running=max_running,
             late_after=late_after,
+            retention_days=retention_days,
         )
         standing = _registry.get(name)
         if standing and _place(standing.handler) != _place(handler):  # a module that is imported again is the same
@@ -187,6 +193,10 @@ def matching(part: str) -> list[TaskType]:
 def is_seconds(value: object) -> bool:
     """Whether it is a duration: more than 0 and a year at most."""
     return _is_number(value, 0, YEAR) and value != 0
+
+
+def _is_days(value: object) -> bool:
+    return _is_number(value, 0, 36_500) and value != 0
 
 
 def _is_number(value: object, least: float, most: float) -> bool:

@@ -17,6 +17,7 @@ from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned, ByteOrder
 def _default_sort_name(context: Any) -> str:
     return str(context.get_current_parameters()["name"]).lower()
 
+
 NAME = re.compile(r"[^\x00\ud800-\udfff]{1,100}", re.DOTALL)  # of a person or business, as a database takes it
 
 

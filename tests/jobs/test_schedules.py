@@ -503,7 +503,7 @@ def test_old_firings_are_forgotten_but_for_the_last_and_those_of_unfinished_task
     db.execute(update(Firing).values(fired_at=clock(-31 * 86_400)))
     db.execute(update(Firing).where(Firing.schedule_id == quiet).values(fired_at=clock(-29 * 86_400)))
     db.commit()
-    Beat(retention_days=30).forget_firings()
+    Beat(retention_days=30).forget()
     kept = [[one.task_id for one in schedules.firings(db, cast.ada, id_)] for id_ in (busy, quiet, rare)]
     assert [len(one) for one in kept] == [2, 2, 1]
     assert first in kept[0]
@@ -515,10 +515,10 @@ def test_thousands_of_old_firings_go_in_one_beat_and_the_next_look_is_in_an_hour
     beat, since = Beat(), datetime(2026, 1, 1, tzinfo=UTC)
     db.execute(insert(Firing).values([{**about, "due_at": since + timedelta(minutes=n)} for n in range(2_500)]))
     db.commit()
-    beat.forget_firings()
+    beat.forget()
     assert count(Firing) == 1
     fire(id_)
-    beat.forget_firings()
+    beat.forget()
     assert count(Firing) == 2
 
 

@@ -58,7 +58,9 @@ def view(business: Business, owner: Actor, **values: Any) -> int:
     """A saved view of Async Tasks, shared in the business; answers its id."""
     with transaction() as session:
         number = session.scalar(select(func.count()).select_from(SavedView)) or 0
-        new = SavedView(business_id=business.id, user_id=owner.user.id, name=f"View {number}", view="all", is_shared=True)
+        new = SavedView(
+            business_id=business.id, user_id=owner.user.id, name=f"View {number}", view="all", is_shared=True
+        )
         session.add(new)
         session.flush()
         return new.id
