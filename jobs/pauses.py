@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import judge, payloads, settling, task_types
 from jobs.judge import Standing, Target, is_open, touching
-from jobs.models import Pause, Schedule, Task
+from jobs.models import Pause, Task
 from jobs.states import WAITING, State
-from tenants import audit
+from tenants import audit, members
 from tenants.clock import clock
 from tenants.database import any_id
 from tenants.errors import Invalid, NotFound
@@ -34,8 +34,15 @@ def pause(session: Session, by: Actor, target: Target, reason: str, until: datet
 
     Running tasks finish. The commit returns when no matching task begins any more.
     """
+    return begin(session, by, target, reason, until)[0]
+
+
+def begin(
+    session: Session, by: Actor, target: Target, reason: str, until: datetime | None = None
+) -> tuple[Pause, bool]:
+    """The same, and whether the pause is new."""
     by.require(May.PAUSE_SYSTEM if target.business_id is None else May.PAUSE, target.business_id)
-    _check(session, target)
+    check(session, target)
     if until and not _is_ahead(session, until):
         raise BadUntil(field="until")
     if not reason.strip() or len(reason) > 500 or reason != payloads.storable(reason):
@@ -44,13 +51,27 @@ def pause(session: Session, by: Actor, target: Target, reason: str, until: datet
     settling.answer_late_enough(session, target.business_id)
     first = session.scalar(select(Pause).where(is_open(), *_about(target)))
     if first:
-        return first
+        return first, False
     new = Pause(**vars(target), reason=reason.strip(), until=until, created_by=by.user.id)
     session.add(new)
     session.flush()
     after = {**vars(target), **({"until": until.isoformat()} if until else {})}
     audit.record(session, by, "pause", f"pause:{new.id}", after=after, reason=new.reason)
-    return new
+    return new, True
+
+
+def check(session: Session, target: Target) -> None:
+    """A pause is about somebody and something that the business knows: NotFound or Invalid if not."""
+    if target.task_type is not None and not _used(session, target):
+        task_types.get(target.task_type)
+    if target.user_id is None:
+        if target.task_type is None:
+            raise Invalid("Choose a user or a task type.", field="target")
+        return
+    member = select(Member.id).where(Member.business_id == target.business_id, Member.user_id == target.user_id)
+    submitter = select(Task.id).where(Task.business_id == target.business_id, Task.user_id == target.user_id)
+    if session.scalar(member) is None and session.scalar(submitter.limit(1)) is None:
+        raise NotFound
 
 
 def resume(session: Session, by: Actor, pause_id: int) -> Pause:
@@ -61,6 +82,26 @@ def resume(session: Session, by: Actor, pause_id: int) -> Pause:
         judge.stop_claims(session, standing_one.business_id)
         _end(session, by, [standing_one])
     return standing_one
+
+
+def take_back(session: Session, by: Actor, ids: Collection[int]) -> Sequence[Pause]:
+    """End pauses that the actor made, all or none, also those of other businesses. NotFound if one is not theirs."""
+    by.require(May.PAUSE)
+    mine = select(Pause).where(Pause.id.in_(ids), Pause.created_by == by.user.id).order_by(Pause.business_id, Pause.id)
+    found = session.scalars(mine.options(joinedload(Pause.user))).all()
+    if not found or len(found) < len(set(ids)):
+        raise NotFound
+    actors = {one.business.id: one for one in members.everywhere(session, by.user)}
+    as_whom = {one.id: by if one.business_id is None else actors.get(one.business_id) for one in found}
+    for one in found:
+        actor = as_whom[one.id]
+        if actor is None:
+            raise NotFound
+        actor.require(May.PAUSE_SYSTEM if one.business_id is None else May.PAUSE)
+        if one.ended_at is None:
+            judge.stop_claims(session, one.business_id)
+            _end(session, actor, [one])
+    return found
 
 
 @dataclass(frozen=True)
@@ -83,36 +124,6 @@ def resume_all(session: Session, by: Actor) -> Resumed:
     return Resumed(len(ours), held - still, still)
 
 
-@dataclass(frozen=True)
-class Impact:
-    """What a pause would touch: tasks that wait or run, the users these belong to, schedules that make more."""
-
-    waiting: int
-    running: int
-    users: int
-    schedules: int
-
-
-def impact(session: Session, by: Actor, target: Target) -> Impact:
-    """What pausing `target` would touch at this moment. Nothing is changed."""
-    by.require(May.PAUSE_SYSTEM if target.business_id is None else May.PAUSE, target.business_id)
-    waiting, running, users = session.execute(
-        select(
-            func.count().filter(Task.state.in_(sorted(WAITING))),
-            func.count().filter(Task.state.in_([State.RUNNING, State.CANCELLING])),
-            func.count(Task.user_id.distinct()),
-        ).where(
-            *_inside(target, Task),
-            Task.state.in_([*sorted(WAITING), State.RUNNING, State.CANCELLING]),
-            target.covering(),
-        )
-    ).one()
-    if target.user_id is not None:  # a schedule's tasks have no user
-        return Impact(waiting, running, users, 0)
-    made = select(func.count()).where(*_inside(target, Schedule), Schedule.task_type == target.task_type)
-    return Impact(waiting, running, users, session.scalar(made) or 0)
-
-
 def get(session: Session, by: Actor, pause_id: int) -> Pause:
     """A pause that touches the actor's business, open or ended; else NotFound."""
     by.require(May.PAUSE)
@@ -123,25 +134,44 @@ def get(session: Session, by: Actor, pause_id: int) -> Pause:
 
 
 def search(session: Session, by: Actor, *, ended: bool = False, limit: int = 100) -> Sequence[Pause]:
-    """The pauses that touch the business, newest first: the open ones, or those that ended."""
+    """The pauses that touch the business: the open ones, newest first, or those that ended, the last one first."""
     by.require(May.SEE_ALL)
     wanted = Pause.ended_at.is_not(None) if ended else is_open()
+    order = (Pause.ended_at.desc(), Pause.id.desc()) if ended else (Pause.id.desc(),)
     return session.scalars(
         select(Pause)
         .where(wanted, touching(by.business.id))
         .options(joinedload(Pause.user), joinedload(Pause.creator), joinedload(Pause.ender))
-        .order_by(Pause.id.desc())
+        .order_by(*order)
         .limit(limit)
     ).all()
 
 
 def search_open(session: Session, by: Actor, user_id: int | None = None) -> list[tuple[Pause, int]]:
     """The open pauses that touch the business, or one user there, each with how many waiting tasks it holds."""
+    found = [one for one in search(session, by) if user_id is None or one.user_id in (None, user_id)]
+    waiting = _waiting(session, by) if found else []
+    targets = [Target(one.business_id, one.user_id, one.task_type) for one in found]
     return [
-        (one, held_back(session, by, Target(one.business_id, one.user_id, one.task_type)))
-        for one in search(session, by)
-        if user_id is None or one.user_id in (None, user_id)
+        (one, sum(number for whose, name, number in waiting if target.covers(whose, name)))
+        for one, target in zip(found, targets, strict=True)
     ]
+
+
+def in_force(session: Session, by: Actor, *, own: bool = False) -> list[Pause]:
+    """The open pauses to tell about on a page: all that touch the business, or those that concern the actor's tasks.
+
+    Whoever may not see the tasks of everybody learns of the latter only: pauses of themselves, and of types of which
+    they have tasks that wait.
+    """
+    by.require(May.ENTER)
+    query = select(Pause).where(is_open(), touching(by.business.id)).order_by(Pause.id.desc())
+    query = query.options(joinedload(Pause.user), joinedload(Pause.creator))
+    if not own and by.may(May.SEE_ALL):
+        return list(session.scalars(query))
+    mine = and_(Task.business_id == by.business.id, Task.user_id == by.user.id, Task.task_type == Pause.task_type)
+    waits = exists().where(mine, Task.state.in_(sorted(WAITING)))
+    return list(session.scalars(query.where(or_(Pause.user_id == by.user.id, and_(Pause.user_id.is_(None), waits)))))
 
 
 def of_tasks(session: Session, by: Actor, ids: Collection[int]) -> dict[int, Pause]:
@@ -161,31 +191,20 @@ def held_back(session: Session, by: Actor, what: Standing | Target) -> int:
     return session.scalar(query) or 0
 
 
+def _waiting(session: Session, by: Actor) -> Sequence[tuple[int | None, str, int]]:
+    """How many tasks of the business wait, by user and type, in one look at them."""
+    waits = or_(Task.stands(State.PENDING), Task.stands(State.PAUSED))
+    query = select(Task.user_id, Task.task_type, func.count()).where(Task.business_id == by.business.id, waits)
+    return session.execute(query.group_by(Task.user_id, Task.task_type)).tuples().all()
+
+
 def _about(target: Target) -> list[ColumnElement[bool]]:
     return [getattr(Pause, name).is_not_distinct_from(value) for name, value in vars(target).items()]
-
-
-def _inside(target: Target, table: type[Task] | type[Schedule]) -> list[ColumnElement[bool]]:
-    return [] if target.business_id is None else [table.business_id == target.business_id]
 
 
 def _is_ahead(session: Session, until: datetime) -> bool:
     now = session.scalar(select(clock()))
     return until.tzinfo is not None and now is not None and until > now
-
-
-def _check(session: Session, target: Target) -> None:
-    """A pause is about somebody and something that the business knows."""
-    if target.task_type is not None and not _used(session, target):
-        task_types.get(target.task_type)
-    if target.user_id is None:
-        if target.task_type is None:
-            raise Invalid("Choose a user or a task type.", field="target")
-        return
-    member = select(Member.id).where(Member.business_id == target.business_id, Member.user_id == target.user_id)
-    submitter = select(Task.id).where(Task.business_id == target.business_id, Task.user_id == target.user_id)
-    if session.scalar(member) is None and session.scalar(submitter.limit(1)) is None:
-        raise NotFound
 
 
 def _used(session: Session, target: Target) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
 from tenants import businesses
@@ -23,6 +23,19 @@ def enter(session: Session, user: User, slug: str) -> Actor:
     if found is None or (found.role is None and not user.is_platform_admin):
         raise NotFound
     return Actor(user, found.Business, Role.PLATFORM_ADMIN if user.is_platform_admin else Role(found.role))
+
+
+def everywhere(session: Session, user: User) -> list[Actor]:
+    """The user in each business that they can switch to, by name, with the role they have there."""
+    role = select(Member.role).where(Member.business_id == Business.id, Member.user_id == user.id).scalar_subquery()
+    found = session.execute(
+        select(Business, role.label("role"))
+        .where(Business.archived_at.is_(None), true() if user.is_platform_admin else role.is_not(None))
+        .order_by(Business.name, Business.id)
+    )
+    return [
+        Actor(user, business, Role.PLATFORM_ADMIN if user.is_platform_admin else Role(name)) for business, name in found
+    ]
 
 
 def add(session: Session, business: Business, user: User, role: Role = Role.MEMBER) -> Member:

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from jobs import pauses, settling, submit, task_types
+from jobs import choices, pauses, settling, submit, task_types
 from jobs.beat import Beat
+from jobs.choices import Choice, Impact, TooMany, UnknownThere
 from jobs.judge import Standing, Target
 from jobs.models import Attempt, Pause, Schedule, Task
-from jobs.pauses import Impact, NoReason
+from jobs.pauses import NoReason
+from tenants import members
 from tenants.clock import clock
 from tenants.errors import Invalid, NotAllowed, NotFound
 from tenants.models import AuditEntry
@@ -220,14 +222,91 @@ def test_a_preview_counts_what_a_pause_would_touch(db: Session, cast: Cast) -> N
         db.add(Schedule(business_id=business.id, title="Nightly", task_type="test.note", cron="0 3 * * *"))
     db.commit()
     ben, note = cast.ben.user.id, "test.note"
-    assert pauses.impact(db, cast.ada, Target(cast.acme.id, task_type=note)) == Impact(4, 1, 2, 2)
-    assert pauses.impact(db, cast.ada, Target(cast.acme.id, user_id=ben)) == Impact(3, 1, 1, 0)
-    assert pauses.impact(db, cast.ada, Target(cast.acme.id, ben, note)) == Impact(2, 1, 1, 0)
-    assert pauses.impact(db, cast.root, Target(None, task_type=note)) == Impact(5, 1, 3, 3)
+    assert choices.impact(db, Choice((cast.ada,), types=(note,))) == Impact(4, 1, 2, 2)
+    assert choices.impact(db, Choice((cast.ada,), users=(ben,))) == Impact(3, 1, 1, 0)
+    assert choices.impact(db, Choice((cast.ada,), (ben,), (note,))) == Impact(2, 1, 1, 0)
+    assert choices.impact(db, Choice((cast.ada,), (ben, cast.cleo.user.id), (note, "test.other"))) == Impact(4, 1, 2, 0)
+    assert choices.impact(db, Choice((cast.ada, cast.zoe), types=(note,))) == Impact(5, 1, 3, 3)
+    assert choices.impact(db, Choice((cast.root,), types=(note,), everywhere=True)) == Impact(5, 1, 3, 3)
     with pytest.raises(NotAllowed):
-        pauses.impact(db, cast.ada, Target(None, task_type=note))
-    with pytest.raises(NotFound):
-        pauses.impact(db, cast.zoe, Target(cast.acme.id, task_type=note))
+        choices.impact(db, Choice((cast.ada,), types=(note,), everywhere=True))
+    with pytest.raises(NotAllowed):
+        choices.impact(db, Choice((cast.ben,), types=(note,)))
+
+
+def test_a_preview_of_many_is_capped_and_says_so(db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "ENOUGH", 2)
+    for _ in range(3):
+        submit("test.note", business="acme", user=BEN)
+    found = choices.impact(db, Choice((cast.ada,), users=(cast.ben.user.id,)))
+    assert (found, found.is_capped) == (Impact(2, 0, 1, 0), True)
+
+
+def test_only_what_grew_counts_as_grown() -> None:
+    seen = Impact(5, 1, 2, 0)
+    assert Impact(5, 1, 2, 0).grown_since(seen) == []
+    assert Impact(4, 2, 2, 0).grown_since(seen) == [], "a waiting task has begun"
+    assert Impact(5, 2, 2, 0).grown_since(seen) == ["running"]
+    assert Impact(6, 1, 3, 1).grown_since(seen) == ["waiting", "users", "schedules"]
+
+
+def test_several_are_paused_in_several_businesses_or_none_is(db: Session, cast: Cast) -> None:
+    in_globex = members.enter(db, cast.ada.user, "globex")
+    ada, ben = cast.ada.user.id, cast.ben.user.id
+    with pytest.raises(UnknownThere, match="Ben Ito is unknown in Globex"):
+        choices.pause(db, Choice((cast.ada, in_globex), (ada, ben)), "both")
+    with pytest.raises(TooMany):
+        choices.pause(db, Choice((cast.ada,), tuple(range(1, 102))), "very many")
+    db.rollback()
+    assert look.scalar(select(func.count()).select_from(Pause)) == 0
+    first = pauses.pause(db, cast.ada, Target(cast.acme.id, ada, "test.note"), "before")
+    new, standing = choices.pause(db, Choice((cast.ada, in_globex), (ada,), ("test.note", "test.other")), "both")
+    db.commit()
+    assert [one.id for one in standing] == [first.id]
+    assert sorted((one.business_id, one.task_type) for one in new) == [
+        (cast.acme.id, "test.other"),
+        (cast.globex.id, "test.note"),
+        (cast.globex.id, "test.other"),
+    ]
+
+
+def test_only_who_made_pauses_takes_them_back(db: Session, cast: Cast) -> None:
+    in_globex = members.enter(db, cast.ada.user, "globex")
+    new, _ = choices.pause(db, Choice((cast.ada, in_globex), types=("test.note",)), "oops")
+    roots = pauses.pause(db, cast.root, Target(cast.acme.id, task_type="test.other"), "mine")
+    db.commit()
+    ids = [one.id for one in new]
+    for by, foreign in ((cast.root, ids), (cast.ada, [*ids, roots.id]), (cast.ada, [424242]), (cast.ada, [])):
+        with pytest.raises(NotFound):
+            pauses.take_back(db, by, foreign)
+        db.rollback()
+    for _ in range(2):
+        pauses.take_back(db, cast.ada, ids)
+        db.commit()
+    assert look.scalars(select(Pause.id).where(Pause.ended_at.is_(None))) == [roots.id]
+    entries = look.scalars(select(AuditEntry.business_id).where(AuditEntry.act == "resume"))
+    assert sorted(entries) == sorted([cast.acme.id, cast.globex.id])
+
+
+def test_people_are_told_of_pauses_that_concern_their_own_tasks(db: Session, cast: Cast) -> None:
+    submit("test.note", business="acme", user=BEN)
+    made = {
+        name: pauses.pause(db, by, target, name).id
+        for name, by, target in (
+            ("his", cast.ada, Target(cast.acme.id, cast.ben.user.id)),
+            ("his, of a type", cast.ada, Target(cast.acme.id, cast.ben.user.id, "test.other")),
+            ("his type", cast.ada, Target(cast.acme.id, task_type="test.note")),
+            ("another type", cast.ada, Target(cast.acme.id, task_type="test.other")),
+            ("somebody else", cast.ada, Target(cast.acme.id, cast.cleo.user.id, "test.note")),
+            ("everywhere", cast.root, Target(None, task_type="test.note")),
+            ("elsewhere", cast.zoe, Target(cast.initech.id, task_type="test.note")),
+        )
+    }
+    db.commit()
+    told = {one.reason for one in pauses.in_force(db, cast.ben)}
+    assert told == {"his", "his, of a type", "his type", "everywhere"}
+    assert {one.reason for one in pauses.in_force(db, cast.ada)} == set(made) - {"elsewhere"}
+    assert {one.reason for one in pauses.in_force(db, cast.ada, own=True)} == set()
 
 
 def test_settling_twice_moves_nothing_more_and_goes_in_chunks(db: Session, cast: Cast) -> None:
