@@ -19,7 +19,7 @@ from webapp.security import STATIC
 
 def init_app(app: Flask) -> None:
     """Give the filters to the templates."""
-    filters = (time, number, state_label, priority_label, type_title, pretty_json)
+    filters = (time, until, number, state_label, priority_label, type_title, pretty_json)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
     app.jinja_env.globals["static_url"] = static_url
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -37,6 +37,23 @@ def time(value: datetime | None) -> Markup:
         long=f"{local:%d %b %Y, %H:%M:%S} {local.tzname()}",
         short=f"{local:%d %b %Y, %H:%M}",
     )
+
+
+def until(value: datetime) -> Markup:
+    """When something ends, as the user's clock will show it, with the zone."""
+    return Markup('<time datetime="{}">{}</time>').format(
+        value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), until_text(value)
+    )
+
+
+def until_text(value: datetime) -> str:
+    """14:00 CET today, 22 Nov, 14:00 CET on another day, with the year in another one."""
+    local, now = value.astimezone(user_zone()), datetime.now(user_zone())
+    day = (
+        "" if local.date() == now.date() else f"{local:%-d %b}, " if local.year == now.year else f"{local:%-d %b %Y}, "
+    )
+    zone = local.tzname() or ""
+    return f"{day}{local:%H:%M} {zone if zone[:1].isalpha() else f'UTC{zone}'}"
 
 
 def number(value: int) -> str:

@@ -15,7 +15,6 @@ from wtforms import (
     HiddenField,
     IntegerField,
     PasswordField,
-    SelectMultipleField,
     StringField,
     TextAreaField,
 )
@@ -23,14 +22,12 @@ from wtforms.validators import AnyOf, InputRequired, NumberRange, Optional, Vali
 
 from jobs import tasks
 from jobs.bulk import Act
-from jobs.judge import Target
 from jobs.models import Task
 from jobs.tasks import Changes
 from tenants.errors import SluiceError
 from webapp.formats import pretty_json, user_zone
 
 _MINUTES = "%Y-%m-%dT%H:%M"
-_BIGGEST_ID = 2**31 - 1
 
 
 def _stripped(text: str | None) -> str | None:
@@ -83,13 +80,6 @@ class EditForm(FlaskForm):
         )
 
 
-def _user_id(text: str) -> int:
-    id_ = int(text)
-    if not 0 < id_ <= _BIGGEST_ID:
-        raise ValueError
-    return id_
-
-
 class BulkForm(FlaskForm):
     """What to do with which tasks: the ticked ones, or all that match up to an id."""
 
@@ -123,42 +113,6 @@ class ViewForm(FlaskForm):
     columns = HiddenField()
 
 
-class PauseForm(FlaskForm):
-    """Whom or what to pause, where and why."""
-
-    of = HiddenField(default="user")
-    users = SelectMultipleField(coerce=_user_id, validate_choice=False)
-    types = SelectMultipleField(coerce=str, validate_choice=False)
-    reason = StringField("Reason")
-    scope = StringField("Scope", default="business")
-
-    def validate_users(self, field: SelectMultipleField) -> None:
-        """Somebody is chosen."""
-        if not self.is_of_types and not field.data:
-            raise ValidationError("Choose at least one user.")
-
-    def validate_types(self, field: SelectMultipleField) -> None:
-        """Something is chosen."""
-        if self.is_of_types and not field.data:
-            raise ValidationError("Choose at least one task type.")
-
-    @property
-    def is_of_types(self) -> bool:
-        """Whether it is about task types, not users."""
-        return bool(self.of.data == "type")
-
-    def targets(self, business_id: int) -> list[Target]:
-        """What was chosen."""
-        if not self.is_of_types:
-            return [Target(business_id, user_id=id_) for id_ in self.users.data or []]
-        whole = self.scope.data == "system"
-        return [Target(None if whole else business_id, task_type=name) for name in self.types.data or []]
-
-    def ticked(self) -> list[Any]:
-        """The ids or names chosen so far, be it in a form or in an address."""
-        return list((self.types.data if self.is_of_types else self.users.data) or [])
-
-
 def note(form: FlaskForm, error: SluiceError) -> None:
     """Show an error of the domain at the field that it is about, else on top of the form."""
     field = form._fields.get(error.field)
@@ -168,9 +122,9 @@ def note(form: FlaskForm, error: SluiceError) -> None:
         form.form_errors = [*form.form_errors, error.message]
 
 
-def typed_args() -> dict[str, Any]:
-    """Keyword arguments that fill a form from the address instead of a body."""
-    return {"formdata": request.args, "meta": {"csrf": False}}
+def typed_so_far() -> dict[str, Any]:
+    """Keyword arguments that fill a form that is not sent yet, from the address or a body."""
+    return {"formdata": request.values, "meta": {"csrf": False}}
 
 
 def _as_typed(at: datetime) -> datetime:

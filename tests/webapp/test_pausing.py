@@ -34,6 +34,7 @@ def test_a_paused_users_tasks_show_as_paused(cast: Cast, ada: Browser) -> None:
     assert events["toast"] == {
         "message": "Paused Ben Ito: 1 waiting task held back, 1 running will finish.",
         "level": "success",
+        "undo": "/b/acme/pauses/undo?id=1",
     }
     assert ada.get("/b/acme/tasks?state=paused").rows() == [bens]
     assert ada.get("/b/acme/tasks?state=pending").rows() == [cleos]

@@ -1,19 +1,18 @@
-"use strict"; // The pause dialog: what the ticked ones hold back.
-function weigh() {
+"use strict"; // The pause dialog: its title and its button say what is chosen, at once. The counts come from the server.
+function tellChoice() {
   const form = document.querySelector("[data-pause-form]");
   if (!form) return;
-  const chosen = [...form.querySelectorAll("[data-waiting]:checked")];
-  const total = (name) => chosen.reduce((sum, one) => sum + Number(one.dataset[name]), 0);
-  const many = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+  const chosen = form.querySelectorAll("#pauses-candidates :checked").length;
   const { noun } = form.dataset;
-  form.querySelector("[data-submit-text]").textContent = chosen.length > 1 ? `Pause ${many(chosen.length, noun)}` : `Pause ${noun}`;
-  const blast = form.querySelector("[data-blast]");
-  blast.hidden = !chosen.length;
-  form.querySelector("[data-blast-plain]").hidden = chosen.length > 0;
-  blast.textContent = `${many(total("waiting"), "waiting task")} will be paused, ${total("running").toLocaleString("en")} running will finish.`;
+  form.querySelector("[data-submit-text]").textContent = chosen > 1 ? `Pause ${chosen.toLocaleString("en")} ${noun}s` : `Pause ${noun}`;
   const scope = form.querySelector("[data-scope-name]");
-  scope.textContent = form.querySelector("[name=scope][value=system]:checked") ? "the whole system" : scope.dataset.business;
+  const others = form.querySelectorAll("[name=also]:checked").length;
+  scope.textContent = form.querySelector("[name=scope][value=system]:checked") ? "the whole system"
+    : scope.dataset.business + (others ? ` and ${others} more` : "");
 }
-on("change", weigh);
-on("htmx:after:swap", weigh);
-on("DOMContentLoaded", weigh);
+on("change", tellChoice);
+on("htmx:after:swap", ({ detail: { ctx } }) => {
+  tellChoice();
+  if (ctx.response.status === 409) $("pauses-impact")?.focus(); // not the button: a second press must be meant
+});
+on("DOMContentLoaded", tellChoice);
