@@ -10,7 +10,10 @@ function tellChoice() {
   scope.textContent = form.querySelector("[name=scope][value=system]:checked") ? "the whole system"
     : scope.dataset.business + (others ? ` and ${others} more` : "");
 }
-on("change", tellChoice);
+on("change", (event) => {
+  tellChoice();
+  if (event.target.matches(".until [value=at]")) $("pauses-until-box").scrollIntoView({ block: "nearest" });
+});
 on("htmx:after:swap", ({ detail: { ctx } }) => {
   tellChoice();
   if (ctx.response.status === 409) $("pauses-impact")?.focus(); // not the button: a second press must be meant
