@@ -62,7 +62,7 @@ class Choice:
         """Where pauses are made and as whom; by id, so that two such acts wait for each other in one order."""
         if self.everywhere:
             return [(self.home, None)]
-        return sorted(((one, one.business.id) for one in self.actors), key=lambda place: place[1])
+        return [(one, one.business.id) for one in sorted(self.actors, key=lambda one: one.business.id)]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def pause(
     if len(choice) > MOST:
         raise TooMany
     _check(session, choice)
-    new, standing = [], []
+    new: list[Pause] = []
+    standing: list[Pause] = []
     for actor, business_id in choice.places():
         for target in choice.targets(business_id):
             one, is_new = pauses.begin(session, actor, target, reason, until)
@@ -139,7 +140,7 @@ def _require(choice: Choice) -> None:
 
 def _check(session: Session, choice: Choice) -> None:
     """Whoever is unknown at home is a foreign one; elsewhere one may not know."""
-    for target in choice.targets(choice.places()[0][1] if choice.everywhere else choice.home.business.id):
+    for target in choice.targets(None if choice.everywhere else choice.home.business.id):
         pauses.check(session, target)
     unknown = []
     for actor in () if choice.everywhere else choice.actors[1:]:
