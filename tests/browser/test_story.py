@@ -15,7 +15,7 @@ from jobs.states import WAITING, State
 from tenants.database import transaction
 from tests import look
 from tests.browser.conftest import Visit
-from tests.browser.people import dialog, open_pause_dialog, row, sign_in, toast
+from tests.browser.people import dialog, open_pause_dialog, pause_all_the_same, row, sign_in, toast
 from tests.browser.stack import Stack
 from tests.factories import Cast
 from tests.waiting import until
@@ -91,7 +91,7 @@ def test_bens_tasks_wait_while_others_go_on_and_run_when_ada_resumes(stack: Stac
     expect(opened).to_contain_text(re.compile(r"\d+ waiting tasks will be paused, [0-2] running will finish\."))
     expect(opened).to_contain_text("Other users and the Scheduler go on.")
     expect(opened.get_by_label("Reason")).to_have_value("Too many tasks")
-    opened.get_by_role("button", name="Pause user").click()
+    pause_all_the_same(ada, "Pause user")
     expect(toast(ada)).to_contain_text("Paused Ben Ito")
 
     before = starts(cast)
@@ -133,7 +133,7 @@ def test_a_paused_type_waits_for_everybody_and_the_scheduler(stack: Stack, cast:
     expect(opened.get_by_role("checkbox")).to_have_count(1)
     opened.get_by_role("checkbox", name="Count numbers").check()
     opened.get_by_label("Reason").fill("Recounting")
-    opened.get_by_role("button", name="Pause task type").click()
+    pause_all_the_same(ada, "Pause task type")
     expect(toast(ada)).to_contain_text("Paused Count numbers")
     held = [stack.submit("ben"), stack.submit("cleo"), stack.submit(None)]
     elsewhere = stack.submit("ada", business="globex")
@@ -153,7 +153,7 @@ def test_a_pause_of_the_whole_system_is_not_adas_to_end(stack: Stack, cast: Cast
     opened.get_by_role("checkbox", name="Export tasks").check()
     opened.get_by_role("radio", name="Whole system").check()
     expect(opened.get_by_role("heading")).to_have_text("Pause task types in the whole system")
-    opened.get_by_role("button", name="Pause task type").click()
+    pause_all_the_same(root, "Pause task type")
     expect(toast(root)).to_contain_text("Paused Export tasks")
     export = stack.submit("ada", "tasks.export", payload={"filter": {}})
     with transaction() as session:
