@@ -31,6 +31,9 @@ THEME = "(theme) => { document.documentElement.dataset.bsTheme = theme; }"
 TYPES = ("test.count", "tasks.export", "script.execute")
 PAGES = {
     "tasks": "/b/{shop}/tasks",
+    "active": "/b/{shop}/active",
+    "history": "/b/{shop}/history",
+    "a person": "/b/{shop}/tasks?user={cleo}&q=user:cleo+count",
     "nothing found": "/b/{shop}/tasks?q=nobody",
     "paused": "/b/{shop}/tasks/{paused}",
     "failed": "/b/{shop}/tasks/{failed}",
@@ -61,6 +64,19 @@ def export(page: Page) -> None:
     expect(toast(page).get_by_role("link", name="View task")).to_be_visible()
 
 
+def tick_and(page: Page, act: str) -> None:
+    """Tick a task and ask for an act on what is ticked."""
+    page.locator("[data-tick]").first.check()
+    page.get_by_role("button", name=act, exact=True).click()
+    expect(dialog(page).get_by_role("heading")).to_be_visible()
+
+
+def save_view(page: Page) -> None:
+    """Ask to save the list as it is."""
+    page.locator("#tasks-views summary").click()
+    page.get_by_role("link", name="Save this view").click()
+
+
 ACTS: dict[str, Callable[[Page], Any]] = {
     "pause users": lambda page: open_pause_dialog(page).get_by_role("checkbox", name="Ben Ito").check(),
     "pause nobody": lambda page: open_pause_dialog(page).get_by_role("searchbox").fill("nobody"),
@@ -69,6 +85,13 @@ ACTS: dict[str, Callable[[Page], Any]] = {
     "edit": lambda page: page.get_by_role("link", name="Edit task").first.click(),
     "edit wrongly": edit_wrongly,
     "delete": lambda page: page.get_by_role("link", name="Delete task").first.click(),
+    "interrupt many": lambda page: tick_and(page, "Interrupt"),
+    "a priority for many": lambda page: tick_and(page, "Priority"),
+    "ticked": lambda page: page.locator("[data-tick]").first.check(),
+    "filters": lambda page: page.locator("#tasks-filters summary").click(),
+    "views": lambda page: page.locator("#tasks-views summary").click(),
+    "columns": lambda page: page.locator("#tasks-columns summary").click(),
+    "save a view": save_view,
     "toast": export,
     "businesses": lambda page: page.locator(".switcher summary").click(),
     "admin": lambda page: page.locator(".admin summary").click(),
@@ -78,7 +101,7 @@ ACTS: dict[str, Callable[[Page], Any]] = {
 @pytest.fixture
 def at(shop: Business, cast: Cast) -> dict[str, Any]:
     """A business in which there is something of everything; where to find it."""
-    found: dict[str, Any] = {"shop": shop.slug}
+    found: dict[str, Any] = {"shop": shop.slug, "cleo": cast.cleo.user.id}
     for state in ("running", "failed", "completed", "canceled"):
         found[state] = rows.task(shop, cast.root, state, title=f"A {state} one")
     rows.entry(found["completed"], shop, "a line of its log")
@@ -131,7 +154,7 @@ def test_every_dialog_menu_and_toast(root: Page, at: dict[str, Any]) -> None:
         root.set_viewport_size({"width": 1440, "height": 900})
         root.goto(PAGES["tasks"].format(**at))
         act(root)
-        if name not in ("toast", "businesses", "admin"):
+        if name not in ("toast", "businesses", "admin", "ticked", "filters", "views", "columns"):
             expect(dialog(root).locator(":focus")).to_have_count(1)
         found[name] = faults(root)
     assert not any(found.values()), found
