@@ -8,13 +8,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from jobs import pauses, task_types
+from jobs import backlogs, pauses, task_types
 from jobs.judge import Target
-from jobs.models import Pause, Schedule, Task
-from jobs.states import State
+from jobs.models import Pause, Schedule
 from tenants.errors import Invalid, NotFound
 from tenants.models import User
 from tenants.permissions import Actor, May
@@ -90,17 +89,17 @@ class Impact:
 def impact(session: Session, choice: Choice) -> Impact:
     """What these pauses together would touch at this moment; each task counts once. Nothing is changed."""
     _require(choice)
-    waits = or_(Task.stands(State.PENDING), Task.stands(State.PAUSED))
-    runs = and_(Task.lease_until.is_not(None), Task.state.in_([State.RUNNING, State.CANCELLING]))
-    waiting = select(Task.user_id).where(waits, *_meant(choice)).limit(ENOUGH).cte("waiting")
-    running = select(Task.user_id).where(runs, *_meant(choice)).cte("running")
+    where, inside = list(_meant(choice)), None if choice.everywhere else [one.business.id for one in choice.actors]
+    waiting = backlogs.waiting(inside, *where, columns=[backlogs.USER]).limit(ENOUGH).cte("waiting")
+    running = backlogs.running(inside, *where, columns=[backlogs.USER]).cte("running")
     users = select(waiting.c.user_id).union(select(running.c.user_id)).subquery()
-    made = select(func.count(Schedule.id)).where(Schedule.task_type.in_(choice.types), *_inside(choice, Schedule))
+    made = select(func.count(Schedule.id)).where(Schedule.task_type.in_(choice.types))
+    made = made if inside is None else made.where(Schedule.business_id.in_(inside))
     row = session.execute(
         select(
             select(func.count()).select_from(waiting).scalar_subquery(),
             select(func.count()).select_from(running).scalar_subquery(),
-            select(func.count(users.c.user_id)).scalar_subquery(),
+            select(func.count()).where(users.c.user_id > 0).scalar_subquery(),
             made.scalar_subquery(),
         )
     ).one()
@@ -160,14 +159,8 @@ def _is_known(session: Session, target: Target) -> bool:
     return True
 
 
-def _meant(choice: Choice) -> list[ColumnElement[bool]]:
-    meant = _inside(choice, Task)
+def _meant(choice: Choice) -> Iterator[ColumnElement[bool]]:
     if choice.users:
-        meant.append(Task.user_id.in_(choice.users))
+        yield backlogs.USER.in_(choice.users)
     if choice.types:
-        meant.append(Task.task_type.in_(choice.types))
-    return meant
-
-
-def _inside(choice: Choice, table: type[Task] | type[Schedule]) -> list[ColumnElement[bool]]:
-    return [] if choice.everywhere else [table.business_id.in_([one.business.id for one in choice.actors])]
+        yield backlogs.TASK_TYPE.in_(choice.types)

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import judge, payloads, settling, task_types
+from jobs import backlogs, judge, payloads, settling, task_types
 from jobs.judge import Standing, Target, is_open, touching
 from jobs.models import Pause, Task
-from jobs.states import WAITING, State
+from jobs.states import WAITING
 from tenants import audit, members
 from tenants.clock import clock
 from tenants.database import any_id
@@ -169,9 +169,12 @@ def in_force(session: Session, by: Actor, *, own: bool = False) -> list[Pause]:
     query = query.options(joinedload(Pause.user), joinedload(Pause.creator))
     if not own and by.may(May.SEE_ALL):
         return list(session.scalars(query))
-    mine = and_(Task.business_id == by.business.id, Task.user_id == by.user.id, Task.task_type == Pause.task_type)
-    waits = exists().where(mine, Task.state.in_(sorted(WAITING)))
-    return list(session.scalars(query.where(or_(Pause.user_id == by.user.id, and_(Pause.user_id.is_(None), waits)))))
+    found = session.scalars(query.where(or_(Pause.user_id == by.user.id, Pause.user_id.is_(None)))).all()
+    if all(one.user_id for one in found):
+        return list(found)
+    mine = backlogs.waiting([by.business.id], backlogs.USER.in_([by.user.id]), columns=[Task.task_type]).subquery()
+    types = set(session.scalars(select(mine.c.task_type).distinct()))
+    return [one for one in found if one.user_id or one.task_type in types]
 
 
 def of_tasks(session: Session, by: Actor, ids: Collection[int]) -> dict[int, Pause]:
@@ -193,9 +196,9 @@ def held_back(session: Session, by: Actor, what: Standing | Target) -> int:
 
 def _waiting(session: Session, by: Actor) -> Sequence[tuple[int | None, str, int]]:
     """How many tasks of the business wait, by user and type, in one look at them."""
-    waits = or_(Task.stands(State.PENDING), Task.stands(State.PAUSED))
-    query = select(Task.user_id, Task.task_type, func.count()).where(Task.business_id == by.business.id, waits)
-    return session.execute(query.group_by(Task.user_id, Task.task_type)).tuples().all()
+    found = backlogs.waiting([by.business.id], columns=[Task.user_id, Task.task_type]).subquery()
+    about = (found.c.user_id, found.c.task_type)
+    return session.execute(select(*about, func.count()).group_by(*about)).tuples().all()
 
 
 def _about(target: Target) -> list[ColumnElement[bool]]:

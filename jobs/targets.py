@@ -6,13 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, exists, func, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from jobs import task_types
+from jobs import backlogs, task_types
 from jobs.models import Pause, Task
 from jobs.pauses import search as search_pauses
-from jobs.states import WAITING, State
 from tenants.models import Member, User
 from tenants.permissions import Actor, May
 
@@ -48,7 +47,7 @@ def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) 
         .order_by(is_ticked.desc(), User.name, User.id)
         .limit(LIMIT + len(ticked))
     ).all()
-    counts = _counts(session, by, Task.user_id, [user.id for user in found])
+    counts = _counts(session, by, backlogs.USER, [user.id for user in found])
     paused = {p.user_id: p for p in search_pauses(session, by) if p.user_id and not p.task_type}
     return [
         Candidate(
@@ -63,7 +62,7 @@ def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) 
     by.require(May.PAUSE)
     chosen = [one for one in task_types.all_types() if one.name in ticked]
     found = chosen + [one for one in task_types.matching(part.strip()) if one.name not in ticked][:LIMIT]
-    counts = _counts(session, by, Task.task_type, [one.name for one in found])
+    counts = _counts(session, by, backlogs.TASK_TYPE, [one.name for one in found])
     paused = {p.task_type: p for p in search_pauses(session, by) if p.task_type and not p.user_id}
     return [
         Candidate(
@@ -75,12 +74,9 @@ def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) 
 
 def _counts(session: Session, by: Actor, column: Any, keys: Sequence[Any]) -> dict[Any, tuple[int, int]]:
     """Waiting and running tasks of each of these users or types."""
-    waiting = func.sum(case((Task.state.in_(sorted(WAITING)), 1), else_=0))
-    running = func.sum(case((Task.state.in_([State.RUNNING, State.CANCELLING]), 1), else_=0))
-    unfinished = Task.state.in_([*sorted(WAITING), State.RUNNING, State.CANCELLING])
-    rows = session.execute(
-        select(column, waiting, running)
-        .where(Task.business_id == by.business.id, column.in_(keys), unfinished)
-        .group_by(column)
-    )
-    return {key: (int(w), int(r)) for key, w, r in rows}
+    numbers = []
+    for tasks in (backlogs.waiting, backlogs.running):
+        found = tasks([by.business.id], column.in_(keys), columns=[column.label("key")]).subquery()
+        numbers.append(dict(session.execute(select(found.c.key, func.count()).group_by(found.c.key)).tuples().all()))
+    waiting, running = numbers
+    return {key: (waiting.get(key, 0), running.get(key, 0)) for key in {*waiting, *running}}
