@@ -145,7 +145,8 @@ def _whole(form: PauseForm) -> dict[str, Any]:
         **_companions(form),
         **_impact(form),
         "reasons": REASONS,
-        "elsewhere": [one for one in _mine() if one.business.id != g.actor.business.id],
+        "elsewhere": _elsewhere(form),
+        "most_elsewhere": choices.MOST,
         "tomorrow": pause_forms.tomorrow(),
         "zone": formats.user_zone().key,
     }
@@ -180,9 +181,12 @@ def _impact(form: PauseForm) -> dict[str, Any]:
 _PARTS_NEED = {"pauses-candidates": _candidates, "pauses-only": _companions, "pauses-impact": _impact}
 
 
-def _mine() -> list[Actor]:
-    """Who asks, in each business where they may pause."""
-    return [one for one in members.everywhere(db.session, g.actor.user) if one.may(May.PAUSE)]
+def _elsewhere(form: PauseForm) -> list[Actor]:
+    """Who asks, in each other business where they may pause: as many as can be paused at once, ticked ones first."""
+    mine = [one for one in members.everywhere(db.session, g.actor.user) if one.may(May.PAUSE)]
+    others = [one for one in mine if one.business.id != g.actor.business.id]
+    ticked = set(form.also.data or [])
+    return sorted(others, key=lambda one: one.business.slug not in ticked)[: choices.MOST]
 
 
 def _others(form: PauseForm) -> list[Actor]:

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine, event, insert, select, text
 from sqlalchemy.orm import Session
 
-from jobs import claims, judge, limits, settling
+from jobs import choices, claims, judge, limits, settling
+from jobs.choices import Choice
 from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
 from tenants.database import transaction
@@ -112,3 +113,18 @@ def test_setting_aside_joins_nothing_with_all_that_waits_though_statistics_are_o
     found = plan(lambda session: settling.settle(session, cast.acme.id))
     assert "Semi Join" not in found, found
     assert_cheap(found, "ix_tasks_pending")
+
+
+def test_counting_before_a_pause_reads_no_history(db: Session, cast: Cast, plan: Callable[..., str]) -> None:
+    """PostgreSQL as after its autovacuum; without any statistics it would read the table for what runs."""
+    fill(db, cast, "completed")
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(text("ANALYZE tasks"))
+        db.commit()
+    ben = (cast.ben.user.id,)
+    for choice in (Choice((cast.ada,), ben), Choice((cast.ada,), (), ("test.note",)), Choice((cast.ada,), ben, ("a",))):
+        found = plan(lambda session, choice=choice: choices.impact(session, choice))
+        for index in ("ix_tasks_pending", "ix_tasks_paused", "ix_tasks_leased"):
+            assert index in found, found
+        for bad in ("Seq Scan on tasks", "SCAN tasks", "ix_tasks_user", "ix_tasks_type", "ix_tasks_created"):
+            assert bad not in found, found
