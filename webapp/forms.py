@@ -123,7 +123,7 @@ def note(form: FlaskForm, error: SluiceError) -> None:
         form.form_errors = [*form.form_errors, error.message]
 
 
-def typed_so_far() -> dict[str, Any]:
+def typed_args() -> dict[str, Any]:
     """Keyword arguments that fill a form that is not sent yet, from the address or a body."""
     return {"formdata": request.values, "meta": {"csrf": False}}
 

@@ -52,7 +52,7 @@ def new() -> Response:
     """Ask whom or what to pause, with what is chosen so far: by POST too, since an address has little room."""
     if not db.is_safe():
         db.start_over()  # it only reads
-    return _form_page(PauseForm(**forms.typed_so_far()), 200)
+    return _form_page(PauseForm(**forms.typed_args()), 200)
 
 
 @bp.post("/pauses")
