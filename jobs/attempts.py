@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobs import payloads, task_types
-from jobs.context import TaskContext
+from jobs.context import TaskContext, working_on
 from jobs.redaction import Redactor
 from jobs.states import State
 from jobs.task_types import YEAR
@@ -111,7 +111,8 @@ def perform(claim: Claim, task: TaskContext, call: Call) -> Outcome:
     me, outer = os.getpid(), _at_work
     try:
         _at_work = claim.id, claim.attempt
-        result = call(task)
+        with working_on(task):
+            result = call(task)
         _at_work = outer
         return _completed(result)
     except BaseException as error:  # noqa: BLE001 - a handler that calls sys.exit() ends itself, not its worker

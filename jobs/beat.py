@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy import exists, select, update
 
-from jobs import firings, judge, leases, queue, retention, settling, task_types
+from jobs import deletions, firings, judge, leases, queue, retention, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
@@ -32,8 +32,9 @@ class Beat:
     def __init__(self, also: Sequence[Callable[[], None]] = (), *, retention_days: float = 30.0) -> None:
         self._moved = False
         self._retention_days, self._forget_at = retention_days, 0.0
-        repairs = [self.move_to_queues, self.reap, self.end_expired_pauses, self.settle, self.wake_ready]
-        self._repairs = [*repairs, self.forget, *also]
+        pauses = [self.end_expired_pauses, self.settle]
+        repairs = [self.move_to_queues, self.reap, self.finish_deletions, *pauses, self.wake_ready, self.forget]
+        self._repairs = [*repairs, *also]
         self._missing: dict[tuple[int, str], str] = {}
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
@@ -50,6 +51,14 @@ class Beat:
             lost = leases.reap(session)
         if lost:
             log.warning("leases ran out", tasks=lost)
+
+    def finish_deletions(self) -> None:
+        """Make final what can no longer be undone."""
+        with transaction(read_only=True) as session:
+            if not deletions.any_over(session):
+                return
+        with transaction(claims=True) as session:
+            deletions.finish(session)
 
     def move_to_queues(self) -> None:
         """Once: bring waiting tasks along when their type has another queue than when they were submitted."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from jobs import interrupts, lists, reruns, submitting, tasks
+from jobs import deletions, interrupts, lists, reruns, submitting, tasks
 from jobs.filters import TaskFilter
 from jobs.states import State
 from tenants.errors import Conflict, Invalid, NotFound
@@ -122,15 +122,22 @@ def _do(session: Session, by: Actor, order: Order, id_: int) -> None:
         case Act.PRIORITY:
             tasks.prioritise(session, by, id_, order.priority)
         case Act.DELETE:
-            tasks.delete(session, by, id_, undo_seconds=order.undo_seconds)
+            _delete(session, by, order, id_)
+
+
+def _delete(session: Session, by: Actor, order: Order, id_: int) -> None:
+    if order.undo_seconds:
+        deletions.begin(session, by, id_, undo_seconds=order.undo_seconds)
+    else:
+        tasks.delete(session, by, id_)
 
 
 def _retry(session: Session, by: Actor, id_: int) -> None:
     """What waits for its next attempt makes it now; what failed or was canceled runs again as a new task."""
     task = tasks.get(session, by, id_)
-    if task.state in (State.FAILED, State.CANCELED):
-        if reruns.of(session, by, id_):  # an operation whose worker died begins anew
-            raise RunAlready
-        reruns.run_again(session, by, id_)
-    else:
+    if task.state not in (State.FAILED, State.CANCELED):
         tasks.retry_now(session, by, id_)
+        return
+    if reruns.links(session, by, task).reruns:  # an operation whose worker died begins anew
+        raise RunAlready
+    reruns.run_again(session, by, id_, tasks.shown_payload(task))

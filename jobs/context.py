@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import threading
 import time
@@ -15,6 +16,24 @@ from jobs.payloads import storable
 
 MAX_ENTRY_CHARACTERS = 4_000
 MAX_STEP_CHARACTERS = 200
+
+
+_at_work: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar("the task at work", default=None)
+
+
+def current() -> TaskContext | None:
+    """The task whose handler calls this, in the thread of the handler; None outside of handlers."""
+    return _at_work.get()
+
+
+@contextlib.contextmanager
+def working_on(task: TaskContext) -> Iterator[None]:
+    """In this block `current` is this task."""
+    token = _at_work.set(task)
+    try:
+        yield
+    finally:
+        _at_work.reset(token)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,10 @@ _RANK = {kind: place for place, kind in enumerate(Kind)} | {Kind.STEP: 2, Kind.L
 
 @dataclass(frozen=True)
 class Moment:
-    """One thing that happened. `until` is when a wait or a pause was over, None while it lasts."""
+    """One thing that happened. `until` is when a wait or a pause was over, None while it lasts.
+
+    `took` is how long what a start or a stop ended had lasted: the wait before it, or the attempt.
+    """
 
     at: datetime
     kind: Kind
@@ -58,6 +61,12 @@ class Moment:
     pid: int | None = None
     error: str | None = None
     traceback: str | None = None
+    took: timedelta | None = None
+
+    @property
+    def lasted(self) -> timedelta | None:
+        """How long a wait or a pause was, once it is over."""
+        return self.until - self.at if self.until else None
 
 
 def timeline(session: Session, by: Actor, task_id: int, limit: int = 500) -> list[Moment]:
@@ -70,7 +79,7 @@ def timeline(session: Session, by: Actor, task_id: int, limit: int = 500) -> lis
         *_delays(task, runs),
         *_pauses(session, task, waits),
         *_events(session, task),
-        *_starts_and_stops(runs),
+        *_starts_and_stops(runs, waits),
         *_lines(tasks.entries(session, by, task_id, limit), runs),
         *_end(session, task, runs),
     ]
@@ -116,7 +125,7 @@ def _waits(task: Task, runs: Sequence[_Run]) -> Iterator[_Wait]:
         if since:
             yield _Wait(since, run.started_at)
         since = run.ended_at
-    if since and task.state in WAITING:
+    if since and (task.state in WAITING or task.is_deleted):
         yield _Wait(since, None)
     elif since and task.state == State.CANCELED and task.ended_at:
         yield _Wait(since, task.ended_at)
@@ -176,10 +185,19 @@ def _events(session: Session, task: Task) -> Iterator[Moment]:
         yield Moment(entry.at, Kind.EVENT, entry.text)
 
 
-def _starts_and_stops(runs: Sequence[_Run]) -> Iterator[Moment]:
+def _starts_and_stops(runs: Sequence[_Run], waits: Sequence[_Wait]) -> Iterator[Moment]:
+    waited = {wait.until: wait.until - wait.since for wait in waits if wait.until}
     for run in runs:
         text = f"Attempt {run.number} started"
-        yield Moment(run.started_at, Kind.STARTED, text, attempt=run.number, worker=run.worker, pid=run.pid)
+        yield Moment(
+            run.started_at,
+            Kind.STARTED,
+            text,
+            attempt=run.number,
+            worker=run.worker,
+            pid=run.pid,
+            took=waited.get(run.started_at),
+        )
         if run.written and run.ended_at:
             yield Moment(
                 run.ended_at,
@@ -191,6 +209,7 @@ def _starts_and_stops(runs: Sequence[_Run]) -> Iterator[Moment]:
                 pid=run.pid,
                 error=run.written.error,
                 traceback=run.written.traceback,
+                took=run.ended_at - run.started_at,
             )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import case, null, update
+from sqlalchemy import case, null, or_, update
 from sqlalchemy.orm import Session
 
 from jobs import queue, tasks
 from jobs.models import Entry, Task
 from jobs.records import INTERRUPTED
-from jobs.states import WAITING, State
+from jobs.states import FINAL, WAITING, State
 from tenants import audit
 from tenants.clock import clock
 from tenants.errors import Conflict
@@ -24,20 +24,22 @@ class AlreadyOver(Conflict):
 def interrupt(session: Session, by: Actor, task_id: int) -> State:
     """Stop a task: answer Canceled if it waited, Cancelling if it runs. Asking again changes nothing.
 
-    Members stop their own tasks only. AlreadyOver for a final one: whichever comes first, end or interrupt, counts.
+    One that waits for its deletion to be undone waited, and cannot come back now. Members stop their own tasks only.
+    AlreadyOver for a final one: whichever comes first, end or interrupt, counts.
     """
     by.require(May.SUBMIT)
     task = tasks.get(session, by, task_id)
     before = task.state
-    waits = Task.state.in_(sorted(WAITING))
+    waits = or_(Task.state.in_(sorted(WAITING)), Task.undo_until.is_not(None))  # an undo must not bring it back
     asked = session.execute(
         update(Task)
-        .where(Task.id == task.id, Task.state.in_([*sorted(WAITING), State.RUNNING]))
+        .where(Task.id == task.id, or_(waits, Task.state == State.RUNNING), Task.state.not_in(sorted(FINAL)))
         .values(
             state=case((waits, State.CANCELED), else_=State.CANCELLING),
             ended_at=case((waits, clock()), else_=null()),
             ended_by=by.user.id,
             cause=INTERRUPTED,
+            undo_until=null(),
         )
         .returning(Task.state, Task.attempts, Task.worker)
         .execution_options(synchronize_session=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, String, case, func, literal, null, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Integer, String, and_, case, func, literal, null, or_, select, tuple_
 from sqlalchemy.orm import Session, contains_eager
 
 from jobs import conditions, judge, task_types, tasks
@@ -155,12 +155,19 @@ def _without_state(wanted: TaskFilter) -> TaskFilter:
 def _wanted(session: Session, by: Actor, wanted: TaskFilter, standing: judge.Standing) -> list[ColumnElement[bool]]:
     all_ = [*conditions.visible(by), *conditions.matching(session, wanted, standing)]
     of_view = [] if wanted.view is View.ALL else [Task.is_in(*wanted.view.states)]
-    return [Task.business_id == by.business.id, *of_view, *conditions.all_of(all_)]
+    return [Task.business_id == by.business.id, Task.is_there(), *of_view, *conditions.all_of(all_)]
 
 
 def _mine(by: Actor, tab: Tab) -> list[ColumnElement[bool]]:
+    """What was deleted while it waited stands where it will be: with what was canceled."""
     by.require(May.ENTER)
-    return [Task.business_id == by.business.id, Task.user_id == by.user.id, Task.is_in(*tab.states)]
+    is_deleted = Task.undo_until.is_not(None)
+    where: ColumnElement[bool] = Task.is_in(*tab.states)
+    if tab is Tab.PENDING:
+        where = and_(where, ~is_deleted)
+    elif tab is Tab.FAILED:
+        where = or_(where, and_(Task.state == State.CANCELLING, is_deleted))
+    return [Task.business_id == by.business.id, Task.user_id == by.user.id, Task.is_there(), where]
 
 
 def _counted(session: Session, where: Sequence[ColumnElement[bool]]) -> Count:

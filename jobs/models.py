@@ -21,6 +21,7 @@ from sqlalchemy import (
     bindparam,
     literal,
     literal_column,
+    or_,
     text,
 )
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
@@ -94,6 +95,7 @@ class Task(BusinessOwned, Base):
     rerun_of: Mapped[int | None] = mapped_column(BigInteger)
     ref: Mapped[str | None] = mapped_column(String(200))
     sort_title: Mapped[str] = mapped_column(ByteOrdered(200), default=_default_sort_title, server_default="")
+    undo_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User | None] = relationship(foreign_keys=user_id)
     business: Mapped[Business] = relationship()
@@ -117,6 +119,16 @@ class Task(BusinessOwned, Base):
         return cls.state.in_(bindparam(None, names, expanding=True, literal_execute=True))
 
     @classmethod
+    def is_there(cls) -> ColumnElement[bool]:
+        """The task is not deleted: a final one is gone at once, though its deletion can be undone for a while."""
+        return or_(cls.undo_until.is_(None), cls.state == State.CANCELLING)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether its deletion can be undone still: then it is final and hidden, or it waited and is Cancelling."""
+        return self.undo_until is not None
+
+    @classmethod
     def claim_order(cls) -> tuple[ColumnElement[Any], ...]:
         """The order in which ready tasks are claimed."""
         return cls.priority.desc(), cls.next_try_at.asc(), cls.id.asc()
@@ -137,6 +149,7 @@ class Task(BusinessOwned, Base):
         _partial("ix_tasks_paused", *_CLAIM_ORDER, where=text("state = 'paused'")),
         _partial("ix_tasks_leased", "lease_until", where=text("lease_until IS NOT NULL")),
         _partial("ix_tasks_unique_key", "business_id", "unique_key", "id", where=text("unique_key IS NOT NULL")),
+        _partial("ix_tasks_undo", "undo_until", where=text("undo_until IS NOT NULL")),
         # Links
         _partial("ix_tasks_parent", "business_id", "parent_id", where=text("parent_id IS NOT NULL")),
         _partial("ix_tasks_rerun", "business_id", "rerun_of", where=text("rerun_of IS NOT NULL")),

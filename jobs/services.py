@@ -27,6 +27,18 @@ def workers_and_scheduler(url: str) -> tuple[set[str], bool]:
         return set(), False
 
 
+def queues_heard(redis: Redis) -> set[str] | None:
+    """The queues that some worker listens to; None when nobody can tell, since Redis is away."""
+    try:
+        keys = list(redis.smembers(REDIS_WORKER_KEYS))
+        with redis.pipeline(transaction=False) as at_once:
+            for key in keys:
+                at_once.hget(key, "queues")
+            return {name for found in at_once.execute() if found for name in found.decode().split(",")}
+    except RedisError:
+        return None
+
+
 def _workers_and_scheduler(url: str) -> tuple[set[str], bool]:
     with Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1) as redis:
         names = {key.decode().rpartition(":")[2] for key in redis.smembers(REDIS_WORKER_KEYS)}

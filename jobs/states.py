@@ -21,9 +21,9 @@ WAITING = frozenset({State.PENDING, State.PAUSED})
 FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELED})
 
 MOVES: dict[State, frozenset[State]] = {
-    State.PENDING: frozenset({State.PAUSED, State.RUNNING, State.CANCELED}),
-    State.PAUSED: frozenset({State.PENDING, State.CANCELED}),
+    State.PENDING: frozenset({State.PAUSED, State.RUNNING, State.CANCELLING, State.CANCELED}),
+    State.PAUSED: frozenset({State.PENDING, State.CANCELLING, State.CANCELED}),
     State.RUNNING: frozenset({State.PENDING, State.CANCELLING, *FINAL}),
-    State.CANCELLING: frozenset({State.CANCELED}),
+    State.CANCELLING: frozenset({State.PENDING, State.CANCELED}),  # Pending: a deletion that is undone
     **{final: frozenset() for final in FINAL},
 }

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
-from jobs import payloads, queue, task_types
+from jobs import context, payloads, queue, task_types
 from jobs.models import Task, sort_title
 from jobs.states import FINAL
 from tenants.clock import clock
@@ -192,6 +192,7 @@ class New:
     timeout: float | None = None
     unique_key: str | None = None
     unique_for: float | timedelta | None = None
+    rerun_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,15 @@ def _row(session: Session, new: New) -> dict[str, Any]:
         "timeout_seconds": new.timeout,
         "unique_key": new.unique_key,
         **({"next_try_at": new.start_at} if new.start_at else {}),
+        **_links(new),
     }
+
+
+def _links(new: New) -> dict[str, int]:
+    """The task that submits this one, in the same business; the one that it runs again."""
+    parent = context.current()
+    of = {"parent_id": parent.id} if parent and parent.business == new.business else {}
+    return of | ({"rerun_of": new.rerun_of} if new.rerun_of else {})
 
 
 def _keep_unique(session: Session, business_id: int, key: str) -> None:

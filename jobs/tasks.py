@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import ColumnElement, null, or_, select, update
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import queue, redaction, submitting, task_types
@@ -19,6 +19,8 @@ from tenants.clock import clock
 from tenants.errors import Conflict, NotFound
 from tenants.permissions import Actor, May
 
+DELETED = "deleted"  # the cause of what was deleted while it waited
+
 
 class AlreadyStarted(Conflict):
     """This task has started, so it can no longer be edited."""
@@ -28,15 +30,26 @@ class StillRunning(Conflict):
     """This task is running. Interrupt it first."""
 
 
-def get(session: Session, by: Actor, task_id: int) -> Task:
-    """A task that the actor may see, with its user; else NotFound. Members see their own."""
-    query = select(Task).where(Task.business_id == by.business.id, Task.id == task_id).options(joinedload(Task.user))
-    if not by.may(May.SEE_ALL):
-        query = query.where(Task.user_id == by.user.id)
-    found = session.scalar(query)
+class NotWaiting(Conflict):
+    """This task does not wait any more."""
+
+
+def get(session: Session, by: Actor, task_id: int, *, deleted: bool = False) -> Task:
+    """A task that the actor may see, with its user; else NotFound. Members see their own.
+
+    With `deleted` also a final one whose deletion can be undone still.
+    """
+    query = select(Task).where(*seen_by(by), Task.id == task_id).options(joinedload(Task.user))
+    found = session.scalar(query if deleted else query.where(Task.is_there()))
     if found is None:
         raise NotFound
     return found
+
+
+def seen_by(by: Actor) -> list[ColumnElement[bool]]:
+    """True of the tasks that the actor may see, in their business: members see their own."""
+    here = [Task.business_id == by.business.id]
+    return here if by.may(May.SEE_ALL) else [*here, Task.user_id == by.user.id]
 
 
 def shown_payload(task: Task) -> dict[str, Any]:
@@ -119,14 +132,43 @@ def prioritise(session: Session, by: Actor, task_id: int, priority: int) -> Task
     return edit(session, by, task_id, Changes(task.title, priority, None, shown_payload(task)))
 
 
+def retry_now(session: Session, by: Actor, task_id: int) -> Task:
+    """Let a task that waits for its start time or its next attempt start as soon as a worker is free.
+
+    Its place is behind what is due already. One that is due itself stays as it is; NotWaiting for any other. Members
+    hurry their own tasks only.
+    """
+    by.require(May.SUBMIT)
+    task = get(session, by, task_id)
+    before = _when(task)
+    waits = (Task.id == task.id, Task.state.in_(sorted(WAITING)))
+    hurried = session.scalar(
+        update(Task)
+        .where(*waits, Task.next_try_at > clock())
+        .values(next_try_at=clock())
+        .returning(Task.id)
+        .execution_options(synchronize_session=False)
+    )
+    session.refresh(task)
+    if hurried is None:
+        if task.state not in WAITING:
+            raise NotWaiting
+        return task
+    note(session, by, task, f"Let start now by {by.user.name}")
+    audit.record(session, by, "retry", f"task:{task.id}", before=before, after=_when(task))
+    queue.wake(session, task.business_id, task.queue)
+    return task
+
+
 def delete(session: Session, by: Actor, task_id: int) -> State | None:
     """Cancel a waiting task, or remove a final one with its log; answer the state it has now, None if it is gone.
 
+    It cannot be undone: `jobs.deletions` has what can. One whose deletion could still be undone is deleted for good.
     StillRunning for one that runs. Members delete their own tasks only.
     """
     by.require(May.SUBMIT)
     task = get(session, by, task_id)
-    before = {**_as_changes(task), "state": task.state}
+    before = described(task)
     if task.state in FINAL:
         session.execute(
             sql_delete(Task)
@@ -138,15 +180,31 @@ def delete(session: Session, by: Actor, task_id: int) -> State | None:
         return None
     canceled = session.scalar(
         update(Task)
-        .where(Task.id == task.id, Task.state.in_(sorted(WAITING)))
-        .values(state=State.CANCELED, cause="deleted", ended_at=clock(), ended_by=by.user.id)
+        .where(Task.id == task.id, or_(Task.state.in_(sorted(WAITING)), Task.undo_until.is_not(None)))
+        .values(state=State.CANCELED, cause=DELETED, ended_at=clock(), ended_by=by.user.id, undo_until=null())
         .returning(Task.id)
         .execution_options(synchronize_session=False)
     )
     if canceled is None:
         raise StillRunning
+    session.refresh(task)
     audit.record(session, by, "delete", f"task:{task_id}", before=before, after={"state": State.CANCELED})
     return State.CANCELED
+
+
+def note(session: Session, by: Actor, task: Task, said: str) -> None:
+    """A line of the task's history: what somebody did to it."""
+    about: dict[str, Any] = {"task_id": task.id, "attempt": 0, "at": clock(), "kind": "event", "text": said}
+    session.add(Entry(business_id=by.business.id, **about))
+
+
+def described(task: Task) -> dict[str, Any]:
+    """What the audit log keeps of a task, with its state."""
+    return {**_as_changes(task), "state": task.state}
+
+
+def _when(task: Task) -> dict[str, Any]:
+    return {"next_try_at": task.next_try_at.isoformat()}
 
 
 def _note_edit(session: Session, by: Actor, task: Task, before: dict[str, Any], payload_keys: set[str]) -> None:
@@ -162,9 +220,7 @@ def _note_edit(session: Session, by: Actor, task: Task, before: dict[str, Any], 
     if payload_keys:
         changed.append(f"payload ({', '.join(sorted(payload_keys))})")
     if changed:
-        said = f"Edited by {by.user.name}: {', '.join(changed)}"
-        note = {"task_id": task.id, "attempt": 0, "at": clock(), "kind": "event", "text": said}
-        session.add(Entry(business_id=task.business_id, **note))
+        note(session, by, task, f"Edited by {by.user.name}: {', '.join(changed)}")
 
 
 def _as_changes(task: Task) -> dict[str, Any]:

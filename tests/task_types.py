@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from jobs import Interrupted, Retry, TaskContext, task_type
+from jobs import Interrupted, Retry, TaskContext, submit, task_type
 from jobs.models import Task
 from tenants.database import transaction
 
@@ -222,3 +222,8 @@ def hog(task: TaskContext) -> None:
     with transaction() as session:
         session.execute(update(Task).where(Task.id == task.id).values(step="mine"))
         sum(range(10**10))
+
+
+@task_type("test.nest", title="Submit another")
+def nest(task: TaskContext) -> int:
+    return submit("test.note", business=task.business, user=task.user)

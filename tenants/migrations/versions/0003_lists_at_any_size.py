@@ -15,6 +15,7 @@ _BY_CODE_POINT = sa.String(200).with_variant(sa.String(200, collation="C"), "pos
 _WAITS = "state || '' IN ('paused', 'pending')"
 _IS_FINAL = "state IN ('canceled', 'completed', 'failed')"
 _PARTIAL = {
+    "ix_tasks_undo": (["undo_until"], "undo_until IS NOT NULL"),
     "ix_tasks_parent": (["business_id", "parent_id"], "parent_id IS NOT NULL"),
     "ix_tasks_rerun": (["business_id", "rerun_of"], "rerun_of IS NOT NULL"),
     "ix_tasks_ref": (["business_id", "ref"], "ref IS NOT NULL"),
@@ -35,6 +36,7 @@ def upgrade() -> None:
     op.add_column("tasks", sa.Column("parent_id", sa.BigInteger(), nullable=True))
     op.add_column("tasks", sa.Column("rerun_of", sa.BigInteger(), nullable=True))
     op.add_column("tasks", sa.Column("ref", sa.String(200), nullable=True))
+    op.add_column("tasks", sa.Column("undo_until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("tasks", sa.Column("sort_title", _BY_CODE_POINT, nullable=False, server_default=""))
     op.add_column("users", sa.Column("sort_name", _BY_CODE_POINT, nullable=False, server_default=""))
     # The titles of types are known to handlers' modules only, so a task of before that has none sorts by its type.
@@ -49,10 +51,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # What waits for its time to be undone would stay Cancelling, or in lists, for ever.
+    op.execute("DELETE FROM tasks WHERE undo_until IS NOT NULL AND state <> 'cancelling'")
+    op.execute("UPDATE tasks SET state = 'canceled', ended_at = undo_until WHERE undo_until IS NOT NULL")
     op.create_index("ix_tasks_created", "tasks", ["business_id", "created_at", "id"])
     for name in _PARTIAL:
         op.drop_index(name, "tasks")
     op.drop_index("ix_users_sort_name", "users")
     op.drop_column("users", "sort_name")
-    for column in ("sort_title", "ref", "rerun_of", "parent_id"):
+    for column in ("undo_until", "sort_title", "ref", "rerun_of", "parent_id"):
         op.drop_column("tasks", column)
