@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
@@ -74,18 +74,12 @@ def do(session: Session, by: Actor, order: Order, ids: Collection[int]) -> Outco
 
     TooMany beyond a page of tasks.
     """
-    by.require(May.MANAGE)
-    if len(ids) > MOST:
-        raise TooMany
-    outcome = Outcome()
-    for id_ in ids:
-        try:
-            _do(session, by, order, id_)
-        except (Conflict, NotFound) as error:
-            outcome.refused[error.message] += 1
-        else:
-            outcome.done.append(id_)
-    return outcome
+    return _each(by, ids, lambda id_: _do(session, by, order, id_))
+
+
+def undo(session: Session, by: Actor, ids: Collection[int]) -> Outcome:
+    """Take the deletion of each of these tasks back, where there is time."""
+    return _each(by, ids, lambda id_: deletions.undo(session, by, id_))
 
 
 def start(session: Session, by: Actor, order: Order, wanted: TaskFilter, last_id: int) -> int:
@@ -111,6 +105,21 @@ def matching(session: Session, by: Actor, wanted: TaskFilter) -> tuple[lists.Cou
     by.require(May.MANAGE)
     found = lists.search(session, by, wanted)
     return lists.Count(found.total, found.is_capped), lists.last_id(session, by)
+
+
+def _each(by: Actor, ids: Collection[int], act: Callable[[int], object]) -> Outcome:
+    by.require(May.MANAGE)
+    if len(ids) > MOST:
+        raise TooMany
+    outcome = Outcome()
+    for id_ in ids:
+        try:
+            act(id_)
+        except (Conflict, NotFound) as error:
+            outcome.refused[error.message] += 1
+        else:
+            outcome.done.append(id_)
+    return outcome
 
 
 def _do(session: Session, by: Actor, order: Order, id_: int) -> None:

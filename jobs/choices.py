@@ -11,7 +11,7 @@ from functools import cached_property
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from jobs import backlogs, pauses, task_types
+from jobs import pauses, task_types, unfinished
 from jobs.judge import Target
 from jobs.models import Pause, Schedule
 from tenants.errors import Invalid, NotFound
@@ -90,8 +90,8 @@ def impact(session: Session, choice: Choice) -> Impact:
     """What these pauses together would touch at this moment; each task counts once. Nothing is changed."""
     _require(choice)
     where, inside = list(_meant(choice)), None if choice.everywhere else [one.business.id for one in choice.actors]
-    waiting = backlogs.waiting(inside, *where, columns=[backlogs.USER]).limit(ENOUGH).cte("waiting")
-    running = backlogs.running(inside, *where, columns=[backlogs.USER]).cte("running")
+    waiting = unfinished.waiting(inside, *where, columns=[unfinished.USER]).limit(ENOUGH).cte("waiting")
+    running = unfinished.running(inside, *where, columns=[unfinished.USER]).cte("running")
     users = select(waiting.c.user_id).union(select(running.c.user_id)).subquery()
     made = select(func.count(Schedule.id)).where(Schedule.task_type.in_(choice.types))
     made = made if inside is None else made.where(Schedule.business_id.in_(inside))
@@ -161,6 +161,6 @@ def _is_known(session: Session, target: Target) -> bool:
 
 def _meant(choice: Choice) -> Iterator[ColumnElement[bool]]:
     if choice.users:
-        yield backlogs.USER.in_(choice.users)
+        yield unfinished.USER.in_(choice.users)
     if choice.types:
-        yield backlogs.TASK_TYPE.in_(choice.types)
+        yield unfinished.TASK_TYPE.in_(choice.types)

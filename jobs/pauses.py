@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import backlogs, judge, payloads, settling, task_types
+from jobs import judge, payloads, settling, task_types, unfinished
 from jobs.judge import Standing, Target, is_open, touching
 from jobs.models import Pause, Task
 from jobs.states import WAITING
@@ -172,7 +172,7 @@ def in_force(session: Session, by: Actor, *, own: bool = False) -> list[Pause]:
     found = session.scalars(query.where(or_(Pause.user_id == by.user.id, Pause.user_id.is_(None)))).all()
     if all(one.user_id for one in found):
         return list(found)
-    mine = backlogs.waiting([by.business.id], backlogs.USER.in_([by.user.id]), columns=[Task.task_type]).subquery()
+    mine = unfinished.waiting([by.business.id], unfinished.USER.in_([by.user.id]), columns=[Task.task_type]).subquery()
     types = set(session.scalars(select(mine.c.task_type).distinct()))
     return [one for one in found if one.user_id or one.task_type in types]
 
@@ -196,7 +196,7 @@ def held_back(session: Session, by: Actor, what: Standing | Target) -> int:
 
 def _waiting(session: Session, by: Actor) -> Sequence[tuple[int | None, str, int]]:
     """How many tasks of the business wait, by user and type, in one look at them."""
-    found = backlogs.waiting([by.business.id], columns=[Task.user_id, Task.task_type]).subquery()
+    found = unfinished.waiting([by.business.id], columns=[Task.user_id, Task.task_type]).subquery()
     about = (found.c.user_id, found.c.task_type)
     return session.execute(select(*about, func.count()).group_by(*about)).tuples().all()
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from jobs import backlogs, task_types
+from jobs import task_types, unfinished
 from jobs.models import Pause, Task
 from jobs.pauses import search as search_pauses
 from tenants.models import Member, User
@@ -47,7 +47,7 @@ def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) 
         .order_by(is_ticked.desc(), User.name, User.id)
         .limit(LIMIT + len(ticked))
     ).all()
-    counts = _counts(session, by, backlogs.USER, [user.id for user in found])
+    counts = _counts(session, by, unfinished.USER, [user.id for user in found])
     paused = {p.user_id: p for p in search_pauses(session, by) if p.user_id and not p.task_type}
     return [
         Candidate(
@@ -62,7 +62,7 @@ def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) 
     by.require(May.PAUSE)
     chosen = [one for one in task_types.all_types() if one.name in ticked]
     found = chosen + [one for one in task_types.matching(part.strip()) if one.name not in ticked][:LIMIT]
-    counts = _counts(session, by, backlogs.TASK_TYPE, [one.name for one in found])
+    counts = _counts(session, by, unfinished.TASK_TYPE, [one.name for one in found])
     paused = {p.task_type: p for p in search_pauses(session, by) if p.task_type and not p.user_id}
     return [
         Candidate(
@@ -75,7 +75,7 @@ def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) 
 def _counts(session: Session, by: Actor, column: Any, keys: Sequence[Any]) -> dict[Any, tuple[int, int]]:
     """Waiting and running tasks of each of these users or types."""
     numbers = []
-    for tasks in (backlogs.waiting, backlogs.running):
+    for tasks in (unfinished.waiting, unfinished.running):
         found = tasks([by.business.id], column.in_(keys), columns=[column.label("key")]).subquery()
         numbers.append(dict(session.execute(select(found.c.key, func.count()).group_by(found.c.key)).tuples().all()))
     waiting, running = numbers

@@ -44,6 +44,16 @@ def create() -> Response:
         return _form_page(form, 422)
 
 
+@bp.post("/bulk-acts/undo")
+@access(May.MANAGE)
+def undo() -> Response:
+    """Take deletions back while there is time."""
+    back = bulk.undo(db.session, g.actor, request.args.getlist("ids", type=int))
+    number = len(back.done)
+    said = f"{number:,} {'task is' if number == 1 else 'tasks are'} back."
+    return htmx.done(" ".join([said, *_why(back)]), "tasks-changed", to=url_for("tasks.index"))
+
+
 def _form_page(form: BulkForm, status: int) -> Response:
     wanted = lists.asked(request.values)
     count, last_id = bulk.matching(db.session, g.actor, wanted) if form.all.data else (None, None)
@@ -68,6 +78,11 @@ def _started(task_id: int) -> Response:
 def _done(act: Act, done: Outcome) -> Response:
     number = len(done.done)
     said = f"{number:,} {'task' if number == 1 else 'tasks'} {bulk.DONE[act]}."
-    why = [f"{count:,} passed over: {reason}" for reason, count in done.refused.most_common(2)]
-    undo = url_for("deletions.undo", ids=done.done) if act is Act.DELETE and done.done else None
-    return htmx.done(" ".join([said, *why]), "tasks-changed", to=lists.url(lists.asked(request.values)), undo=undo)
+    undo = url_for("bulk.undo", ids=done.done) if act is Act.DELETE and done.done else None
+    return htmx.done(
+        " ".join([said, *_why(done)]), "tasks-changed", to=lists.url(lists.asked(request.values)), undo=undo
+    )
+
+
+def _why(outcome: Outcome) -> list[str]:
+    return [f"{number:,} passed over: {reason}" for reason, number in outcome.refused.most_common(2)]

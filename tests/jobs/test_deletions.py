@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import deletions, filters, interrupts, leases, pauses, records, submit, tasks
+from jobs import deletions, interrupts, leases, lists, pauses, records, submit, tasks
 from jobs.beat import Beat
-from jobs.filters import Tab, TaskFilter
+from jobs.filters import TaskFilter
 from jobs.judge import Target
+from jobs.lists import Tab
 from jobs.models import Attempt, Entry, Task
 from jobs.submitting import DuplicateTask
 from tenants.clock import clock
@@ -47,7 +48,7 @@ def time_passes() -> None:
 def shown(by: Actor, tab: Tab | None = None) -> list[int]:
     with transaction(read_only=True) as session:
         wanted = TaskFilter()
-        page = filters.own(session, by, tab, wanted) if tab else filters.search(session, by, wanted)
+        page = lists.own(session, by, tab, wanted) if tab else lists.search(session, by, wanted)
         return [row.task.id for row in page.rows]
 
 
