@@ -120,9 +120,9 @@ def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
     return _page(session, _mine(by, tab), wanted, standing)
 
 
-def count_own(session: Session, by: Actor, tab: Tab) -> Count:
-    """How many tasks that tab holds."""
-    return _counted(session, _mine(by, tab))
+def count_own(session: Session, by: Actor, tab: Tab, most: int = COUNT_LIMIT) -> Count:
+    """How many tasks that tab holds, up to `most`."""
+    return _counted(session, _mine(by, tab), most)
 
 
 def get(session: Session, by: Actor, task_id: int) -> Row:
@@ -170,10 +170,10 @@ def _mine(by: Actor, tab: Tab) -> list[ColumnElement[bool]]:
     return [Task.business_id == by.business.id, Task.user_id == by.user.id, Task.is_there(), where]
 
 
-def _counted(session: Session, where: Sequence[ColumnElement[bool]]) -> Count:
-    few = select(Task.id).where(*where).limit(COUNT_LIMIT + 1).subquery()
+def _counted(session: Session, where: Sequence[ColumnElement[bool]], most: int = COUNT_LIMIT) -> Count:
+    few = select(Task.id).where(*where).limit(most + 1).subquery()
     found = session.scalar(select(func.count()).select_from(few)) or 0
-    return Count(min(found, COUNT_LIMIT), found > COUNT_LIMIT)
+    return Count(min(found, most), found > most)
 
 
 def _page(session: Session, where: Sequence[ColumnElement[bool]], wanted: TaskFilter, standing: judge.Standing) -> Page:

@@ -98,6 +98,7 @@ class Task(BusinessOwned, Base):
     undo_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     user: Mapped[User | None] = relationship(foreign_keys=user_id)
+    ender: Mapped[User | None] = relationship(foreign_keys=ended_by)
     business: Mapped[Business] = relationship()
 
     @classmethod

@@ -22,13 +22,17 @@ from webapp import (
     bulk,
     cli,
     db,
+    deletions,
+    details,
     errors,
     exports,
     formats,
     history,
     home,
     htmx,
+    interruptions,
     pauses,
+    reruns,
     security,
     settings,
     shell,
@@ -38,6 +42,7 @@ from webapp import (
 from webapp.api import taskqueue
 
 SHORTEST_SECRET = 32
+OF_TASKS = (details, interruptions, reruns, deletions)  # they add their routes to the blueprint of tasks
 BLUEPRINTS = (auth, account, home, tasks, active, history, bulk, views, exports, pauses, background, audit, taskqueue)
 
 
@@ -68,11 +73,7 @@ def create_app(config: Config) -> Flask:
 
 
 def _soon(app):
-    for rule, ep in (
-        ("/b/<business>/tasks/<int:task_id>/interruption", "tasks.interruption"),
-        ("/b/<business>/deletions/undo", "deletions.undo"),
-        ("/account/preferences", "account.preferences"),
-    ):
+    for rule, ep in (("/account/preferences", "account.preferences"),):
         if ep not in app.view_functions:
             view = lambda **k: "x"
             app.add_url_rule(rule, endpoint=ep, view_func=access.access(access.LOGIN)(view))

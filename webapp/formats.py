@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,7 +19,8 @@ from webapp.security import STATIC
 
 def init_app(app: Flask) -> None:
     """Give the filters to the templates."""
-    filters = (time, until, number, state_label, priority_label, type_title, pretty_json)
+    times = (time, moment, until, clock_time, duration)
+    filters = (*times, number, state_label, priority_label, type_title, pretty_json)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
     app.jinja_env.globals["static_url"] = static_url
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -54,6 +55,36 @@ def until_text(value: datetime) -> str:
     )
     zone = local.tzname() or ""
     return f"{day}{local:%H:%M} {zone if zone[:1].isalpha() else f'UTC{zone}'}"
+
+
+def moment(value: datetime) -> Markup:
+    """A time to the second, as the user's clock shows it: for what follows each other closely."""
+    local = value.astimezone(user_zone())
+    return Markup('<time datetime="{utc}" title="{long}">{short}</time>').format(
+        utc=value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        long=f"{local:%d %b %Y, %H:%M:%S} {local.tzname()}",
+        short=f"{local:%d %b, %H:%M:%S}",
+    )
+
+
+def clock_time(value: datetime) -> str:
+    """14:03:05 on the user's clock."""
+    return f"{value.astimezone(user_zone()):%H:%M:%S}"
+
+
+def duration(value: timedelta) -> str:
+    """350 ms, 4.2 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    seconds = max(0.0, value.total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next(place for place, (count, _) in enumerate(parts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 
 
 def number(value: int) -> str:

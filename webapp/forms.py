@@ -43,13 +43,30 @@ class LoginForm(FlaskForm):
     next = HiddenField()
 
 
-class EditForm(FlaskForm):
+class PayloadForm(FlaskForm):
+    """The payload of a task, as JSON; secrets are masked."""
+
+    payload = TextAreaField("Payload")
+
+    @classmethod
+    def of_payload(cls, task: Task) -> PayloadForm:
+        """The payload as it is, or as it was typed."""
+        return cls(payload=pretty_json(tasks.shown_payload(task)))
+
+    def validate_payload(self, field: TextAreaField) -> None:
+        """It is a JSON object."""
+        try:
+            self.parsed = json.loads(field.data or "{}")
+        except (ValueError, RecursionError) as error:
+            raise ValidationError(f"This is not JSON: {error}.") from None
+
+
+class EditForm(PayloadForm):
     """A task that has not started. Times are in the user's zone."""
 
     title = StringField("Title")
     priority = IntegerField("Priority", [InputRequired("Type a whole number.")])
     start_at = DateTimeLocalField("Start", [Optional()], format=[_MINUTES, f"{_MINUTES}:%S"])
-    payload = TextAreaField("Payload")
 
     @classmethod
     def of(cls, task: Task) -> EditForm:
@@ -60,13 +77,6 @@ class EditForm(FlaskForm):
             start_at=_as_typed(task.next_try_at),
             payload=pretty_json(tasks.shown_payload(task)),
         )
-
-    def validate_payload(self, field: TextAreaField) -> None:
-        """It is a JSON object."""
-        try:
-            self.parsed = json.loads(field.data or "{}")
-        except (ValueError, RecursionError) as error:
-            raise ValidationError(f"This is not JSON: {error}.") from None
 
     def changes(self, task: Task) -> Changes:
         """What was typed. A start time that nobody touched stays exact, and so keeps its place in the queue."""

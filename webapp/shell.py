@@ -9,7 +9,7 @@ from flask import Flask, g
 from jobs.states import State
 from tenants import businesses, members
 from tenants.permissions import Actor, May
-from webapp import access, db
+from webapp import access, background, db
 
 
 def init_app(app: Flask) -> None:
@@ -32,10 +32,12 @@ def _known() -> dict[str, Any]:
     login = None if g.get("is_broken") else access.visitor()
     user = login.user if login else None
     partial = g.get("is_fragment", False)
+    here = _here() if user and not partial else None
     return {
         "user": user,
         "actor": g.get("actor") if user else None,
-        "here": _here() if user and not partial else None,
+        "here": here,
+        "own_count": background.unfinished(here) if here else 0,
         "businesses": businesses.open_to(db.session, user) if user and not partial else [],
         "is_partial": partial,
     }

@@ -46,7 +46,7 @@ def sign_in(page: Page, who: str) -> None:
 
 def row(page: Page, task_id: int) -> Locator:
     """The row of a task in a list."""
-    return page.locator(f"#task-{task_id}")
+    return page.locator(f"#task-{task_id}, #own-{task_id}")
 
 
 def rows(page: Page) -> list[int]:

@@ -7,22 +7,26 @@ const refresh = () => document.querySelectorAll(POLLS).forEach((one) => one.disp
 
 // Requests
 const isPoll = (ctx) => ctx.sourceEvent?.type === "every";
+const isAside = (ctx) => ctx.sourceElement.matches?.("[data-aside]"); // it renews itself, but is not what the page is about
+const isBehind = (one) => $("dialog").open && !$("dialog").contains(one);
 on("htmx:config:request", (event) => {
   const { ctx } = event.detail;
   const { request } = ctx;
   if (request.method !== "GET") request.headers["X-CSRFToken"] = document.querySelector("meta[name=csrf-token]")?.content;
   else for (const [name, value] of [...request.body]) if (value === "") request.body.delete(name);
-  if (isPoll(ctx) && (document.hidden || $("dialog").open)) event.preventDefault();
+  if ((isPoll(ctx) || isAside(ctx)) && (document.hidden || isBehind(ctx.sourceElement))) event.preventDefault();
 });
 
 // Live refresh: how old the data is
 let fresh = Date.now(), failures = 0;
 on("htmx:finally:request", ({ detail: { ctx } }) => {
+  if (isAside(ctx)) return;
   const aborted = ctx.request.signal.aborted && ctx.request.signal.reason !== "timeout";
   const ok = ctx.response && ctx.response.status < 400;
   if (ok) {
     if (ctx.request.method === "GET") { fresh = Date.now(); failures = 0; }
     if (ctx.sourceElement.matches?.("[data-closes]")) leaveDialog();
+    if (ctx.sourceElement.matches?.("[data-gone]")) goneView();
   } else if (isPoll(ctx)) {
     if (!aborted && ++failures === 3) say("The connection is lost. What you see may be old.");
   } else if (!aborted && ctx.response?.status !== 422 && ctx.hx?.redirect === undefined && !explained(ctx)) {
@@ -71,6 +75,28 @@ function focusNear({ here, next }) {
   const stop = row?.querySelector("a, button") || document.querySelector("h1");
   if (!stop.matches("a, button")) stop.tabIndex = -1;
   stop.focus({ preventScroll: true });
+}
+
+// The badge of the header
+setInterval(() => document.dispatchEvent(new CustomEvent("aside")), 5000);
+
+// Copying, also where browsers keep their clipboard from pages without HTTPS
+on("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = $(button.dataset.copy).textContent;
+  try { await navigator.clipboard.writeText(text); } catch { copyByHand(text, button); }
+  say("Copied");
+  button.dataset.copied = "";
+  setTimeout(() => delete button.dataset.copied, 1500);
+});
+function copyByHand(text, near) {
+  const field = Object.assign(document.createElement("textarea"), { value: text, className: "visually-hidden" });
+  near.after(field); // inside of an open dialog, where it can be selected
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+  near.focus();
 }
 
 // Plain forms are sent once; Back gives them again
