@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs import task_types, unfinished
 from jobs.models import Pause, Task
-from jobs.pauses import search as search_pauses
+from jobs.pauses import in_force
 from tenants.models import Member, User
 from tenants.permissions import Actor, May
 
@@ -20,7 +20,10 @@ LIMIT = 20  # candidates shown at once; a search narrows them
 
 @dataclass(frozen=True)
 class Candidate:
-    """A user or task type that may be paused. `key` is the user's id or the type's name."""
+    """A user or task type that may be paused. `key` is the user's id or the type's name.
+
+    `partly` are the types of the user, or the users of the type, that are paused already, as people call them.
+    """
 
     key: str
     name: str
@@ -29,6 +32,7 @@ class Candidate:
     running: int
     pause: Pause | None
     ticked: bool
+    partly: Sequence[str] = ()
 
 
 def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) -> Sequence[Candidate]:
@@ -48,10 +52,17 @@ def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) 
         .limit(LIMIT + len(ticked))
     ).all()
     counts = _counts(session, by, unfinished.USER, [user.id for user in found])
-    paused = {p.user_id: p for p in search_pauses(session, by) if p.user_id and not p.task_type}
+    standing = in_force(session, by)
+    paused = {p.user_id: p for p in standing if p.user_id and not p.task_type}
     return [
         Candidate(
-            str(user.id), user.name, user.email, *counts.get(user.id, (0, 0)), paused.get(user.id), user.id in ticked
+            str(user.id),
+            user.name,
+            user.email,
+            *counts.get(user.id, (0, 0)),
+            paused.get(user.id),
+            user.id in ticked,
+            sorted({task_types.title_of(p.task_type) for p in standing if p.user_id == user.id and p.task_type}),
         )
         for user in found
     ]
@@ -63,10 +74,17 @@ def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) 
     chosen = [one for one in task_types.all_types() if one.name in ticked]
     found = chosen + [one for one in task_types.matching(part.strip()) if one.name not in ticked][:LIMIT]
     counts = _counts(session, by, unfinished.TASK_TYPE, [one.name for one in found])
-    paused = {p.task_type: p for p in search_pauses(session, by) if p.task_type and not p.user_id}
+    standing = in_force(session, by)
+    paused = {p.task_type: p for p in standing if p.task_type and not p.user_id}
     return [
         Candidate(
-            one.name, one.title, one.name, *counts.get(one.name, (0, 0)), paused.get(one.name), one.name in ticked
+            one.name,
+            one.title,
+            one.name,
+            *counts.get(one.name, (0, 0)),
+            paused.get(one.name),
+            one.name in ticked,
+            sorted({p.user.name for p in standing if p.task_type == one.name and p.user}),
         )
         for one in found
     ]

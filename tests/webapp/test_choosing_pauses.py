@@ -53,6 +53,14 @@ def test_only_a_users_tasks_of_a_type_wait(cast: Cast, ada: Browser) -> None:
     assert sorted(ada.get("/b/acme/tasks?state=pending").rows()) == sorted([other, cleos])
 
 
+def test_the_dialogs_tell_who_is_partly_paused(cast: Cast, ada: Browser) -> None:
+    rows.pause(cast.acme, cast.ada, cast.ben, task_type="tasks.export")
+    part = ada.htmx("/b/acme/pauses/new?of=user")
+    assert "Partly paused: Export tasks" in part.text
+    assert part.all("input", id_=f"candidate-{cast.ben.user.id}"), "the rest of his may be paused"
+    assert "Partly paused: Ben Ito" in ada.htmx("/b/acme/pauses/new?of=type").text
+
+
 def test_a_type_of_some_users_makes_a_pause_for_each(cast: Cast, ada: Browser) -> None:
     people = [cast.ben.user.id, cast.cleo.user.id]
     ada.act("/b/acme/pauses", of="type", types="test.count", users=people, reason="both")
