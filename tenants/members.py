@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, true
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select, true
 from sqlalchemy.orm import Session
 
 from tenants import businesses
 from tenants.errors import NotFound
 from tenants.models import Business, Member, Role, User
-from tenants.permissions import Actor
+from tenants.permissions import Actor, May
 
 
 def enter(session: Session, user: User, slug: str) -> Actor:
@@ -36,6 +38,19 @@ def everywhere(session: Session, user: User) -> list[Actor]:
     return [
         Actor(user, business, Role.PLATFORM_ADMIN if user.is_platform_admin else Role(name)) for business, name in found
     ]
+
+
+def search(session: Session, by: Actor, part: str, limit: int) -> Sequence[User]:
+    """The first members of the business with `part` in name or e-mail, by name."""
+    by.require(May.SEE_ALL)
+    part = part.strip().lower()
+    return session.scalars(
+        select(User)
+        .join(Member, (Member.user_id == User.id) & (Member.business_id == by.business.id))
+        .where(or_(User.sort_name.contains(part, autoescape=True), User.email.contains(part, autoescape=True)))
+        .order_by(User.sort_name, User.id)
+        .limit(limit)
+    ).all()
 
 
 def add(session: Session, business: Business, user: User, role: Role = Role.MEMBER) -> Member:

@@ -56,6 +56,7 @@ class User(Base):
     password_hash: Mapped[str] = mapped_column(String(200))
     is_platform_admin: Mapped[bool] = mapped_column(default=False)
     time_zone: Mapped[str] = mapped_column(String(50), default="UTC")
+    preferences: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

@@ -31,6 +31,7 @@ from webapp import (
     home,
     htmx,
     interruptions,
+    palette,
     pauses,
     reruns,
     security,
@@ -43,7 +44,8 @@ from webapp.api import taskqueue
 
 SHORTEST_SECRET = 32
 OF_TASKS = (details, interruptions, reruns, deletions)  # they add their routes to the blueprint of tasks
-BLUEPRINTS = (auth, account, home, tasks, active, history, bulk, views, exports, pauses, background, audit, taskqueue)
+LISTS = (tasks, active, history, views, bulk, exports, pauses, background)
+BLUEPRINTS = (auth, account, home, *LISTS, audit, palette, taskqueue)
 
 
 def create_app(config: Config) -> Flask:
@@ -68,15 +70,7 @@ def create_app(config: Config) -> Flask:
         part.init_app(app)
     for module in BLUEPRINTS:
         app.register_blueprint(module.bp)
-    _soon(app)
     return app
-
-
-def _soon(app):
-    for rule, ep in (("/account/preferences", "account.preferences"),):
-        if ep not in app.view_functions:
-            view = lambda **k: "x"
-            app.add_url_rule(rule, endpoint=ep, view_func=access.access(access.LOGIN)(view))
 
 
 def _flask_settings(config: Config) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""One's own account: where one is logged in."""
+"""One's own account: where one is logged in, and what one prefers."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, request, url_for
 
-from tenants import accounts
+from tenants import accounts, preferences
 from webapp import db, htmx
-from webapp.access import LOGIN, access, end, me
+from webapp.access import LOGIN, access, end, local_path, me
 
 bp = Blueprint("account", __name__, url_prefix="/account")
 
@@ -17,6 +17,17 @@ def index() -> Response:
     """The user's open logins."""
     current = me()
     return htmx.page("account/index.html", logins=accounts.open_logins(db.session, current.user), current=current)
+
+
+@bp.post("/preferences")
+@access(LOGIN)
+def prefer() -> Response:
+    """Keep one preference of the user: its `name`, and its `value` or values."""
+    name, values = request.form.get("name", ""), request.form.getlist("value")
+    value = values if preferences.is_list(name) else "".join(values)
+    preferences.put(db.session, me().user, name, value)
+    to = local_path(request.form.get("next")) or url_for("account.index")
+    return htmx.kept(name, value, to=to)
 
 
 @bp.post("/logins/<int:login_id>/revocation")

@@ -64,6 +64,6 @@ def of(view: View) -> Sequence[Column]:
     return _OF[view]
 
 
-def shown(view: View, chosen: Collection[str] | None) -> Sequence[Column]:
-    """The columns to show, of those that somebody `chosen`; None: nobody chose yet."""
-    return [one for one in of(view) if not one.optional or (one.shown if chosen is None else one.name in chosen)]
+def shown(view: View, chosen: Collection[str]) -> Sequence[Column]:
+    """The columns to show, of those that somebody `chosen`; empty: nobody chose yet."""
+    return [one for one in of(view) if not one.optional or (one.name in chosen if chosen else one.shown)]

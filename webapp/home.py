@@ -36,6 +36,13 @@ def help() -> Response:  # noqa: A001 - it is called Help
     return htmx.page("home/help.html")
 
 
+@bp.get("/help/keys")
+@access(LOGIN)
+def keys() -> Response:
+    """The keys, and whether single ones count."""
+    return htmx.page("home/keys.html", fragment="home/_keys.html")
+
+
 @bp.get("/healthz")
 @access(PUBLIC)
 def healthz() -> Response:

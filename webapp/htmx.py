@@ -8,6 +8,8 @@ from typing import Any
 
 from flask import Flask, Response, flash, g, make_response, redirect, render_template, request
 
+from webapp import freshness
+
 _VARY = ("HX-Request", "HX-Request-Type", "Cookie")
 
 
@@ -53,9 +55,11 @@ def page(
     around: Callable[[], dict[str, Any]] | None = None,
     **context: Any,
 ) -> Response:
-    """The page, or only the fragment when htmx asks for a part. `around` tells what just the page needs."""
+    """The page, or only the fragment when htmx asks for a part; 304 if it has not changed. `around` tells what just the page needs."""
     g.is_fragment = bool(fragment) and is_partial()
     if fragment and g.is_fragment:
+        if status == 200 and request.method == "GET":
+            return freshness.fragment(fragment, context)
         return make_response(render_template(fragment, **context), status)
     if around:
         context |= around()
@@ -75,6 +79,15 @@ def done(message: str, *events: str, to: str, href: str | None = None, undo: str
     toast = {"message": message, "level": "success", **about}
     response = make_response("", 204)
     response.headers["HX-Trigger"] = json.dumps({**dict.fromkeys(events, ""), "toast": toast})
+    return response
+
+
+def kept(name: str, value: Any, *, to: str) -> Response:
+    """A preference is kept. The page adapts to it by itself: no toast."""
+    if not is_htmx():
+        return _see_other(to)
+    response = make_response("", 204)
+    response.headers["HX-Trigger"] = json.dumps({"preference-changed": {"name": name, "value": value}})
     return response
 
 

@@ -9,8 +9,11 @@ from flask import Response, g, request, url_for
 
 from jobs import lists, pauses, people, task_types, views
 from jobs.filters import SIZES, TaskFilter, View
+from tenants import preferences
 from webapp import columns, db, formats, htmx
+from webapp.access import me
 
+_COLUMNS = {View.ALL: "columns-tasks", View.ACTIVE: "columns-active", View.HISTORY: "columns-history"}
 _PAGES = {View.ALL: "tasks.index", View.ACTIVE: "active.index", View.HISTORY: "history.index"}
 
 
@@ -28,11 +31,12 @@ def page(view: View, template: str, around: Callable[[], dict[str, Any]] = dict)
         found=found,
         counts=lists.counts(db.session, g.actor, wanted),
         person=people.find(db.session, g.actor, wanted.user),
-        columns=columns.shown(view, None),
+        columns=columns.shown(view, preferences.get(me().user, _COLUMNS[view])),
         every_column=columns.of(view),
+        preference=_COLUMNS[view],
         views=views.search(db.session, g.actor, view),
         held_by=pauses.of_tasks(db.session, g.actor, found.pause_ids()),
-        types=task_types.all_types(),
+        types=[(one.name, one.title) for one in task_types.all_types()],
         queues=task_types.queues(),
         sizes=SIZES,
     )

@@ -1,58 +1,32 @@
-"use strict"; // What htmx does not do by itself. Here: requests, live refresh and swaps; beside it a file for each part.
+"use strict"; // What htmx does not do by itself. Here: requests and swaps; beside it a file for each part.
 const $ = (id) => document.getElementById(id);
 const on = (name, act) => document.addEventListener(name, act);
 const say = (text) => { $("announce").textContent = text; };
-const POLLS = '[hx-trigger*="every"]';
-const refresh = () => document.querySelectorAll(POLLS).forEach((one) => one.dispatchEvent(new CustomEvent("every")));
 
 // Requests
-const isPoll = (ctx) => ctx.sourceEvent?.type === "every";
 const isAside = (ctx) => ctx.sourceElement.matches?.("[data-aside]"); // it renews itself, but is not what the page is about
-const isBehind = (one) => $("dialog").open && !$("dialog").contains(one);
 on("htmx:config:request", (event) => {
-  const { ctx } = event.detail;
-  const { request } = ctx;
+  const { request } = event.detail.ctx;
   if (request.method !== "GET") request.headers["X-CSRFToken"] = document.querySelector("meta[name=csrf-token]")?.content;
   else for (const [name, value] of [...request.body]) if (value === "") request.body.delete(name);
-  if ((isPoll(ctx) || isAside(ctx)) && (document.hidden || isBehind(ctx.sourceElement))) event.preventDefault();
+  if (isAside(event.detail.ctx) && (document.hidden || isBehind(event.detail.ctx.sourceElement))) event.preventDefault();
 });
-
-// Live refresh: how old the data is
-let fresh = Date.now(), failures = 0;
 on("htmx:finally:request", ({ detail: { ctx } }) => {
   if (isAside(ctx)) return;
   const aborted = ctx.request.signal.aborted && ctx.request.signal.reason !== "timeout";
   const ok = ctx.response && ctx.response.status < 400;
-  if (ok) {
-    if (ctx.request.method === "GET") { fresh = Date.now(); failures = 0; }
-    if (ctx.sourceElement.matches?.("[data-closes]")) leaveDialog();
-    if (ctx.sourceElement.matches?.("[data-gone]")) goneView();
-  } else if (isPoll(ctx)) {
-    if (!aborted && ++failures === 3) say("The connection is lost. What you see may be old.");
-  } else if (!aborted && ctx.response?.status !== 422 && ctx.hx?.redirect === undefined && !explained(ctx)) {
-    const page = new DOMParser().parseFromString(ctx.text || "", "text/html");
-    toast({ level: "error", message: page.querySelector("[data-message]")?.textContent || "Sluice did not answer. Try again in a moment." });
-  }
-  tell();
+  if (ok && ctx.sourceElement.matches?.("[data-closes]")) leaveDialog();
+  if (ok && ctx.sourceElement.matches?.("[data-gone]")) goneView();
+  noteAge(ctx, ok, aborted);
+  if (ok || aborted || isPoll(ctx) || ctx.response?.status === 422 || ctx.hx?.redirect !== undefined || explained(ctx)) return;
+  const page = new DOMParser().parseFromString(ctx.text || "", "text/html");
+  const message = page.querySelector("[data-message]")?.textContent || "Sluice did not answer. Try again in a moment.";
+  toast({ level: "error", message, retry: ctx.request.method === "GET" && ctx.sourceEvent && (() => again(ctx)) });
 });
 const explained = (ctx) => ctx.swap !== "none" && ctx.status === "swapped";
-const age = () => {
-  const s = Math.round((Date.now() - fresh) / 1000);
-  return s < 5 ? "just now" : s < 60 ? `${s} s ago` : `${Math.floor(s / 60)} min ago`;
-};
-function tell() {
-  const live = $("live");
-  if (!live) return;
-  const lost = failures > 2;
-  live.hidden = !document.querySelector(POLLS);
-  live.toggleAttribute("data-lost", lost);
-  live.toggleAttribute("data-rests", $("dialog").open);
-  const text = lost ? `No answer. Updated ${age()}` : `Updated ${age()}`;
-  if ($("live-text").textContent !== text) $("live-text").textContent = text;
+function again({ sourceElement: one, sourceEvent: { type } }) {
+  if (one.isConnected) one.dispatchEvent(new Event(type, { bubbles: true, cancelable: true }));
 }
-setInterval(tell, 1000);
-on("visibilitychange", () => document.hidden || refresh());
-on("DOMContentLoaded", tell);
 
 // Swaps: the focus and the log's end stay where they were
 let place = null;
@@ -65,6 +39,7 @@ on("htmx:before:swap", () => {
 on("htmx:after:swap", ({ detail: { ctx } }) => {
   if (ctx.swap === "none") return;
   if (ctx.target?.id === "dialog-body") openDialog();
+  if (ctx.target?.id === "palette-list") offer();
   if (ctx.response.status === 422) $("dialog").querySelector("[aria-invalid]")?.focus();
   if (ctx.sourceElement.closest?.("[role=search]")) say(`${document.querySelector("[data-count]")?.textContent} tasks`);
   if (place && document.activeElement === document.body) focusNear(place);

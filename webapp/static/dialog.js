@@ -4,7 +4,7 @@ on("click", (event) => { opener = event.target.closest("[data-dialog]:not(#dialo
 function openDialog() {
   typed = false;
   if (!$("dialog").open) $("dialog").showModal();
-  if (!$("dialog").querySelector("[autofocus]")) $("dialog-title")?.focus();
+  ($("dialog").querySelector("[autofocus]") || $("dialog-title"))?.focus();
   tell();
 }
 // Out of a form that stands in front of a view, back to the view; else out of the dialog.

@@ -1,0 +1,46 @@
+"use strict"; // The command palette: a combobox. The server names the options; here one of them is chosen.
+const options = () => [...$("palette-list").querySelectorAll("[role=option]")];
+const chosen = () => $("palette-list").querySelector("[aria-selected=true]");
+function openPalette() {
+  if (!$("palette") || dialogs().length) return;
+  $("palette-q").value = "";
+  $("palette").showModal();
+  $("palette-q").focus();
+  $("palette-q").dispatchEvent(new CustomEvent("ask"));
+  tell();
+}
+function choose(one) {
+  chosen()?.setAttribute("aria-selected", "false");
+  one?.setAttribute("aria-selected", "true");
+  $("palette-q").setAttribute("aria-activedescendant", one?.id ?? "");
+  one?.scrollIntoView({ block: "nearest" });
+}
+function offer() { // new options are there
+  const n = options().length;
+  choose(options()[0]);
+  $("palette-list").scrollTop = 0;
+  $("palette-count").textContent = `${n} ${n === 1 ? "choice" : "choices"}`;
+}
+on("keydown", (event) => {
+  if (event.target.id !== "palette-q" || event.isComposing) return;
+  const all = options();
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step && all.length) choose(all[(all.indexOf(chosen()) + step + all.length) % all.length]);
+  else if (event.key === "Enter") chosen()?.click();
+  if (step || event.key === "Enter") event.preventDefault();
+});
+on("click", (event) => {
+  const { target } = event;
+  if (target.closest("[data-palette]") && $("palette") && !event.ctrlKey && !event.metaKey) { event.preventDefault(); openPalette(); }
+  const option = target.closest(".palette [role=option]");
+  if (!option && !target.closest("[data-leave]")) return;
+  $("palette").close();
+  if (option?.dataset.presses) { event.preventDefault(); $(option.dataset.presses).click(); }
+  if (option?.matches("[data-dialog]")) opener = $("open-palette");
+});
+on("mousedown", (event) => { if (event.target.id === "palette") $("palette").close(); });
+document.addEventListener("close", (event) => {
+  if (event.target.id !== "palette") return;
+  document.body.append($("toasts"));
+  refresh();
+}, true);
