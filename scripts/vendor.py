@@ -43,7 +43,7 @@ TABLER_ICONS = Package("@tabler/icons", "3.51.0", "MIT", "tabler-icons")
 PACKAGES = [
     Package("@tabler/core", "1.6.1", "MIT", "tabler", ["dist/css/tabler.min.css"]),
     TABLER_ICONS,
-    Package("htmx.org", "4.0.1", "0BSD", "htmx", ["dist/htmx.min.js", "dist/ext/hx-ptag.min.js"]),
+    Package("htmx.org", "4.0.1", "0BSD", "htmx", ["dist/htmx.min.js"]),
     Package("@github/relative-time-element", "5.3.1", "MIT", "relative-time-element", ["dist/bundle.js"]),
     Package("@fontsource-variable/inter", "5.3.0", "OFL-1.1", "inter", ["files/inter-latin-wght-normal.woff2"]),
 ]

@@ -20,7 +20,8 @@ from webapp.security import STATIC
 def init_app(app: Flask) -> None:
     """Give the filters to the templates."""
     times = (time, moment, until, clock_time, duration)
-    filters = (*times, number, state_label, priority_label, type_title, pretty_json)
+    words = (state_label, priority_label, rate_label, type_title)
+    filters = (*times, *words, number, pretty_json)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
     app.jinja_env.globals["static_url"] = static_url
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -100,6 +101,11 @@ def state_label(state: str) -> str:
 def priority_label(priority: int) -> str:
     """High from 10, Medium from 5, else Low."""
     return "High" if priority >= 10 else "Medium" if priority >= 5 else "Low"
+
+
+def rate_label(rate: str) -> str:
+    """Every second, every 5 seconds, every minute, never."""
+    return {"off": "Never", "1": "Every second", "60": "Every minute"}.get(rate, f"Every {rate} seconds")
 
 
 def type_title(name: str) -> str:

@@ -55,7 +55,10 @@ def page(
     around: Callable[[], dict[str, Any]] | None = None,
     **context: Any,
 ) -> Response:
-    """The page, or only the fragment when htmx asks for a part; 304 if it has not changed. `around` tells what just the page needs."""
+    """The page, or only the fragment when htmx asks for a part. `around` tells what just the page needs.
+
+    A fragment that the browser shows already is answered 304.
+    """
     g.is_fragment = bool(fragment) and is_partial()
     if fragment and g.is_fragment:
         if status == 200 and request.method == "GET":

@@ -15,6 +15,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from whitenoise import WhiteNoise
 
+from webapp.packing import pack
 from webapp.settings import settings
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def init_app(app: Flask) -> None:
     files.add_files(str(STATIC), prefix="static/")
     app.add_url_rule("/static/<path:filename>", "static", build_only=True)  # WhiteNoise answers, Flask only links
     with app.app_context():
-        hardened = _harden(files, hsts=settings().cookie_secure)
+        hardened = _harden(pack(files), hsts=settings().cookie_secure)
     setattr(app, "wsgi_app", hardened)  # noqa: B010 - mypy forbids to assign a method
 
 

@@ -31,7 +31,7 @@ PAGES = (
     Page("Active tasks", "active.index", "activity", "a"),
     Page("Task history", "history.index", "history", "h"),
     Page("Pauses", "pauses.index", "player-pause", "p"),
-    Page("Audit log", "audit.index", "key", "u"),
+    Page("Audit log", "audit.index", "menu-2", "u"),
 )
 
 
@@ -67,7 +67,7 @@ def address_in(there: Actor) -> str:
     if not isinstance(access.declared(current_app, noun), May) or not _is_open(noun, there):
         return url_for("home.business", business=there.business.slug)
     is_list = request.endpoint == noun
-    kept = {name: request.args[name] for name in _KEPT if is_list and request.args.get(name)}
+    kept: dict[str, Any] = {name: request.args[name] for name in _KEPT if is_list and request.args.get(name)}
     return url_for(noun, business=there.business.slug, **kept)
 
 

@@ -29,6 +29,10 @@ on("keydown", (event) => {
   else if (event.key === "Enter") chosen()?.click();
   if (step || event.key === "Enter") event.preventDefault();
 });
+on("mousemove", (event) => {
+  const option = event.target.closest?.(".palette [role=option]");
+  if (option && option !== chosen()) choose(option);
+});
 on("click", (event) => {
   const { target } = event;
   if (target.closest("[data-palette]") && $("palette") && !event.ctrlKey && !event.metaKey) { event.preventDefault(); openPalette(); }
