@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import Response, g, request, url_for
 
-from jobs import filters
+from jobs import lists
 from jobs.payloads import storable
 from tenants import businesses, members
 from tenants.errors import NotFound
@@ -78,7 +78,7 @@ def _tasks(q: str) -> Iterator[Command]:
     number = q.removeprefix("#")
     if number.isascii() and number.isdigit() and len(number) < 19:
         try:
-            row = filters.get(db.session, g.actor, int(number))
+            row = lists.get(db.session, g.actor, int(number))
         except NotFound:
             pass
         else:
@@ -92,7 +92,7 @@ def _tasks(q: str) -> Iterator[Command]:
 def _people(q: str) -> Iterator[Command]:
     if q and g.actor.may(May.SEE_ALL):
         for user in members.search(db.session, g.actor, q, _FEW):
-            yield Command(f"Tasks of {user.name}", url_for("tasks.index", q=user.name), "user", user.email)
+            yield Command(f"Tasks of {user.name}", url_for("tasks.index", user=user.id), "user", user.email)
 
 
 def _businesses(q: str) -> Iterator[Command]:
