@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs import task_types
-from jobs.lists import COUNT_LIMIT, Count
+from jobs.counting import LIMIT, Count
 from jobs.models import Task
 from jobs.states import State
 from tenants.clock import clock
@@ -36,10 +36,10 @@ def search(session: Session, by: Actor) -> list[Backlog]:
 
 def _of(session: Session, business_id: int, name: str) -> Backlog:
     here = (Task.business_id == business_id, Task.queue == name, Task.stands(State.PENDING))
-    few = select(Task.id).where(*here).limit(COUNT_LIMIT + 1).subquery()
+    few = select(Task.id).where(*here).limit(LIMIT + 1).subquery()
     number = session.scalar(select(func.count()).select_from(few)) or 0
     oldest = _oldest_ready_at(session, business_id, name) if number else None
-    return Backlog(name, Count(min(number, COUNT_LIMIT), number > COUNT_LIMIT), oldest)
+    return Backlog(name, Count(min(number, LIMIT), number > LIMIT), oldest)
 
 
 def _oldest_ready_at(session: Session, business_id: int, name: str) -> datetime | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy.orm import Session
 
 from jobs import deletions, interrupts, lists, reruns, submitting, tasks
+from jobs.counting import Count
 from jobs.filters import TaskFilter
 from jobs.states import State
 from tenants.errors import Conflict, Invalid, NotFound
@@ -100,11 +101,11 @@ def start(session: Session, by: Actor, order: Order, wanted: TaskFilter, last_id
     return submitting.submit_as(session, by, "tasks.bulk", payload, title=title, priority=100)
 
 
-def matching(session: Session, by: Actor, wanted: TaskFilter) -> tuple[lists.Count, int]:
+def matching(session: Session, by: Actor, wanted: TaskFilter) -> tuple[Count, int]:
     """How many tasks match now, and the id up to which: what comes later is not meant."""
     by.require(May.MANAGE)
     found = lists.search(session, by, wanted)
-    return lists.Count(found.total, found.is_capped), lists.last_id(session, by)
+    return Count(found.total, found.is_capped), lists.last_id(session, by)
 
 
 def _each(by: Actor, ids: Collection[int], act: Callable[[int], object]) -> Outcome:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import Boolean, ColumnElement, String, and_, false, literal, or_, select, text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
 
 from jobs import task_types
 from jobs.filters import Origin, Priority, TaskFilter
 from jobs.judge import Standing
 from jobs.models import Task
-from jobs.states import WAITING, State
+from jobs.states import FINAL, WAITING, State
 from jobs.terms import Term
 from tenants.clock import clock
 from tenants.models import User
@@ -21,23 +24,23 @@ from tenants.permissions import Actor, May
 
 SCHEDULER = "Scheduler"  # the name of tasks without a user
 _BIGGEST = 2**63 - 1
+_MANY = 10
 
-
-@dataclass(frozen=True)
-class Ranges:
-    """Tasks that an index finds each by itself: those of some users or of some types, or one by its id."""
-
-    users: Collection[int | None] = ()
-    types: Collection[str] = ()
-    id: int | None = None
+_TYPES = text("""
+    WITH RECURSIVE types(name) AS (
+      SELECT min(task_type) FROM tasks WHERE business_id = :business
+      UNION ALL
+      SELECT (SELECT min(task_type) FROM tasks WHERE business_id = :business AND task_type > types.name)
+      FROM types WHERE types.name IS NOT NULL)
+    SELECT name FROM types WHERE name IS NOT NULL""")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition, and the ranges that hold every task that it is true of; None if no index knows them."""
+    """A condition. `width` is in how many ranges an index finds all that it is true of; None: no index knows them."""
 
     clause: ColumnElement[bool]
-    ranges: Ranges | None = None
+    width: int | None = None
 
 
 def visible(by: Actor) -> list[Condition]:
@@ -46,36 +49,69 @@ def visible(by: Actor) -> list[Condition]:
     return [] if by.may(May.SEE_ALL) else [of_users([by.user.id])]
 
 
-def matching(session: Session, wanted: TaskFilter, standing: Standing) -> list[Condition]:
-    """All that a filter asks for, but the states of its view."""
-    return [*_chosen(wanted, standing), *(_meant(session, one, standing) for one in wanted.terms)]
+def matching(session: Session, business_id: int, wanted: TaskFilter, standing: Standing) -> list[Condition]:
+    """All that a filter asks for, but its view and state."""
+    asked = [*_chosen(wanted), *(_meant(session, business_id, one, standing) for one in wanted.terms)]
+    users = [target.user_id for target in standing.pauses.values()]
+    if wanted.state is State.PAUSED and None not in users:
+        asked.append(of_users(users))  # nobody else's is: a help for finding them
+    return asked
 
 
 def in_state(state: State, standing: Standing) -> ColumnElement[bool]:
     """The state as pages show it: what waits under a pause is Paused, marked or not."""
     if state in WAITING:
-        held = standing.covering() if state is State.PAUSED else standing.sparing()
-        return and_(Task.is_in(*WAITING), held)
+        return and_(Task.is_in(*WAITING), held(state is State.PAUSED, standing))
     return Task.is_in(state)
+
+
+def held(is_held: bool, standing: Standing) -> ColumnElement[bool]:
+    """Whether a pause holds what waits."""
+    return standing.covering() if is_held else standing.sparing()
+
+
+def either(*clauses: ColumnElement[bool]) -> ColumnElement[bool]:
+    """One of these is true."""
+    return or_(false(), *clauses)
 
 
 def of_users(ids: Collection[int | None]) -> Condition:
     """The tasks of these users; None is the Scheduler."""
     known = sorted(one for one in ids if one is not None)
-    clauses = [Task.user_id.in_(known)] if known else []
+    clauses = [Task.user_id.in_(known) if len(known) < _MANY else _within(Task.user_id, known)] if known else []
     if None in ids:
         clauses.append(Task.user_id.is_(None))
-    return Condition(or_(false(), *clauses), Ranges(users=ids))
+    return Condition(or_(false(), *clauses), len(ids))
+
+
+class _within(FunctionElement[bool]):  # noqa: N801 - it reads as an SQL function
+    """A column has one of many numbers, which travel as one value: a parameter for each costs more than the query."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: Any, numbers: Sequence[int]) -> None:
+        super().__init__(column, literal(json.dumps(numbers), String))
+
+
+@compiles(_within, "postgresql")
+def _on_postgresql(element: _within, compiler: Any, **kw: Any) -> str:
+    column, numbers = (compiler.process(one, **kw) for one in element.clauses)
+    return f"{column} = ANY (translate({numbers}, '[]', '{{}}')::int[])"
+
+
+@compiles(_within, "sqlite")
+def _on_sqlite(element: _within, compiler: Any, **kw: Any) -> str:
+    column, numbers = (compiler.process(one, **kw) for one in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({numbers}))"  # noqa: S608 - compiled parts
 
 
 def of_types(names: Collection[str]) -> Condition:
     """The tasks of these types."""
-    return Condition(Task.task_type.in_(sorted(names)), Ranges(types=names))
+    return Condition(Task.task_type.in_(sorted(names)), len(names))
 
 
-def _chosen(wanted: TaskFilter, standing: Standing) -> Iterator[Condition]:
-    if wanted.state:
-        yield Condition(in_state(wanted.state, standing))
+def _chosen(wanted: TaskFilter) -> Iterator[Condition]:
     if wanted.user is not None:
         yield of_users([wanted.user])
     if wanted.type:
@@ -92,12 +128,17 @@ def _plain(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
         yield Task.queue == wanted.queue
     if wanted.priority:
         yield _of_priority(wanted.priority)
+    if wanted.late:
+        yield is_late()
+    yield from days(wanted)
+
+
+def days(wanted: TaskFilter) -> Iterator[ColumnElement[bool]]:
+    """Created between these days."""
     if wanted.begins_at:
         yield Task.created_at >= wanted.begins_at
     if wanted.ends_at:
         yield Task.created_at < wanted.ends_at
-    if wanted.late:
-        yield is_late()
 
 
 def _of_priority(level: Priority) -> ColumnElement[bool]:
@@ -124,35 +165,36 @@ def is_late() -> ColumnElement[bool]:
     return and_(Task.is_in(State.RUNNING, State.CANCELLING), or_(unknown, *each))
 
 
-def _meant(session: Session, term: Term, standing: Standing) -> Condition:
+def _meant(session: Session, business_id: int, term: Term, standing: Standing) -> Condition:
     match term.field:
         case "user":
             return of_users(_users_named(session, term.value))
         case "type":
-            return of_types(_types_named(term.value))
+            return of_types(_types_named(session, business_id, term.value))
         case "state":
             known = term.value in set(State)
             return Condition(in_state(State(term.value), standing)) if known else _nothing()
         case "id":
-            return of_types([]) if (id_ := _id(term.value)) is None else Condition(Task.id == id_, Ranges(id=id_))
+            id_ = _id(term.value)
+            return _nothing() if id_ is None else Condition(Task.id == id_, 1)
         case _:
-            return _anything(session, term.value)
+            return _anything(session, business_id, term.value)
 
 
-def _anything(session: Session, part: str) -> Condition:
+def _anything(session: Session, business_id: int, part: str) -> Condition:
     """A part of the user's name, of the type's title or name, or of the task's title; or the id."""
     either: list[ColumnElement[bool]] = [Task.sort_title.contains(part, autoescape=True)]
     if users := _users_named(session, part):
         either.append(of_users(users).clause)
-    if types := _types_named(part):
+    if types := _types_named(session, business_id, part):
         either.append(Task.task_type.in_(types))
     if (id_ := _id(part)) is not None:
         either.append(Task.id == id_)
-    return Condition(or_(*either, Task.task_type.contains(part, autoescape=True)))
+    return Condition(or_(*either))
 
 
 def _nothing() -> Condition:
-    return Condition(false(), Ranges())
+    return Condition(false(), 0)
 
 
 def _users_named(session: Session, part: str) -> Sequence[int | None]:
@@ -163,8 +205,14 @@ def _users_named(session: Session, part: str) -> Sequence[int | None]:
     return [*found, None] if part in SCHEDULER.lower() else found
 
 
-def _types_named(part: str) -> list[str]:
-    return [one.name for one in task_types.matching(part)]
+def _types_named(session: Session, business_id: int, part: str) -> list[str]:
+    known = types_in(session, business_id)
+    return [name for name in known if part in name or part in task_types.title_of(name).lower()]
+
+
+def types_in(session: Session, business_id: int) -> Sequence[str]:
+    """The types of all tasks of a business, registered or not: one look at the index for each."""
+    return session.scalars(_TYPES, {"business": business_id}).all()
 
 
 def _id(written: str) -> int | None:
@@ -172,6 +220,8 @@ def _id(written: str) -> int | None:
     return int(written) if is_number and int(written) <= _BIGGEST else None
 
 
-def all_of(conditions: Sequence[Condition]) -> list[Any]:
-    """Their clauses."""
-    return [one.clause for one in conditions]
+def there(session: Session, business_id: int) -> list[Condition]:
+    """What was deleted when it was over is gone, though its deletion can be undone for a while. Mostly that is nothing."""
+    deleted = select(Task.id).where(Task.undo_until.is_not(None), Task.business_id == business_id, Task.is_in(*FINAL))
+    ids = session.scalars(deleted).all()
+    return [Condition(Task.id.not_in(ids))] if ids else []

@@ -1,82 +1,29 @@
-"""The lists of tasks: a page of rows in order, how many there are, and all of them in chunks."""
+"""The lists of tasks: a page of rows in order, how many there are, and all of them in chunks.
+
+Whatever the size of a business, a page looks at a limited number of index entries. Little is gathered and sorted
+(`jobs.gathering`), much is walked along an index (`jobs.walks`) in an order (`jobs.orders`).
+"""
 
 from __future__ import annotations
 
-import base64
 import enum
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, String, and_, case, func, literal, null, or_, select, tuple_
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, contains_eager
 
-from jobs import conditions, judge, task_types, tasks
-from jobs.conditions import SCHEDULER
+from jobs import conditions, gathering, judge, orders, pages, tasks, walks
+from jobs.conditions import Condition
+from jobs.counting import Count, count_states
 from jobs.filters import TaskFilter, View
 from jobs.models import Task
-from jobs.payloads import storable
-from jobs.states import FINAL, WAITING, State
-from tenants.clock import UtcDateTime
-from tenants.models import User
+from jobs.orders import Scope
+from jobs.pages import Page, Row
+from jobs.states import FINAL, State
+from jobs.walks import Clauses, Found, Place, Way
 from tenants.permissions import Actor, May
-
-COUNT_LIMIT = 10_000
-_NEVER = datetime(9000, 1, 1, tzinfo=UTC)  # when what waits was started
-_TOO_BIG = 2**63  # for any integer of a database
-_SHOWN = [State.RUNNING, State.CANCELLING, State.PENDING, State.PAUSED, State.FAILED, State.CANCELED, State.COMPLETED]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A task in a list, with the state to show and the pause that holds it."""
-
-    task: Task
-    user_name: str
-    type_title: str
-    state: State
-    pause_id: int | None
-
-    @property
-    def waits_until(self) -> datetime | None:
-        """When a pending task may start, if that is ahead."""
-        at = self.task.next_try_at
-        return at if self.state is State.PENDING and at > datetime.now(UTC) else None
-
-    @property
-    def is_late(self) -> bool:
-        """Whether it has been running for longer than its type's tasks should, by this machine's clock."""
-        began = self.task.started_at if self.state in (State.RUNNING, State.CANCELLING) else None
-        return began is not None and datetime.now(UTC) - began > task_types.late_after(self.task.task_type)
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of tasks. `total` is capped: `is_capped` says that there are more. Cursors are None where it ends.
-
-    `looked_back_to` is set when the search stopped before the page was full; `older` goes on from there.
-    """
-
-    rows: Sequence[Row]
-    total: int
-    is_capped: bool
-    newer: str | None
-    older: str | None
-    looked_back_to: datetime | None = None
-
-    def pause_ids(self) -> set[int]:
-        """The pauses that hold tasks of this page."""
-        return {row.pause_id for row in self.rows if row.pause_id}
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many; with `is_capped` at least so many."""
-
-    number: int
-    is_capped: bool = False
 
 
 class Tab(enum.StrEnum):
@@ -98,48 +45,62 @@ class Tab(enum.StrEnum):
                 return frozenset({State.COMPLETED})
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What is asked for: where, and under which conditions."""
+
+    scope: Scope
+    asked: Sequence[Condition]
+
+    @property
+    def only(self) -> Clauses:
+        return tuple(one.clause for one in self.asked)
+
+
 def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
     """The tasks of the business as wanted. Members get their own."""
-    standing = judge.standing(session, by.business.id)
-    return _page(session, _wanted(session, by, wanted, standing), wanted, standing)
+    return _page(session, _question(session, by, wanted), wanted)
 
 
 def counts(session: Session, by: Actor, wanted: TaskFilter) -> dict[State | None, Count]:
     """How many tasks there are in each state of the view under the other filters, and in all (None)."""
-    standing = judge.standing(session, by.business.id)
-    where = _wanted(session, by, _without_state(wanted), standing)
-    each: dict[State | None, Count] = {
-        state: _counted(session, [*where, conditions.in_state(state, standing)]) for state in wanted.view.states
-    }
-    return each | {None: _counted(session, where)}
+    question = _question(session, by, replace(wanted, state=None))
+    return count_states(session, question.scope, question.asked)
 
 
 def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
     """The actor's own tasks in the business, whatever their role: one tab of Background-Tasks."""
-    standing = judge.standing(session, by.business.id)
-    return _page(session, _mine(by, tab), wanted, standing)
+    return _page(session, _mine(session, by, tab), wanted)
 
 
-def count_own(session: Session, by: Actor, tab: Tab, most: int = COUNT_LIMIT) -> Count:
-    """How many tasks that tab holds, up to `most`."""
-    return _counted(session, _mine(by, tab), most)
+def count_own(session: Session, by: Actor, tab: Tab) -> Count:
+    """How many tasks that tab holds."""
+    question = _mine(session, by, tab)
+    return count_states(session, question.scope, question.asked)[None]
 
 
 def get(session: Session, by: Actor, task_id: int) -> Row:
     """One task that the actor may see, as a list shows it; else NotFound."""
-    return _row(tasks.get(session, by, task_id), judge.standing(session, by.business.id))
+    return pages.row(tasks.get(session, by, task_id), judge.standing(session, by.business.id))
 
 
 def rows_of(
     session: Session, by: Actor, wanted: TaskFilter, *, after_id: int, limit: int, last_id: int | None = None
 ) -> Sequence[Row]:
     """All matching tasks by id up to `last_id`, a chunk at a time: for exports and for acts on many."""
-    standing = judge.standing(session, by.business.id)
-    where = [*_wanted(session, by, wanted, standing), Task.id > after_id]
-    if last_id is not None:
-        where.append(Task.id <= last_id)
-    query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user)).where(*where)
-    return [_row(task, standing) for task in session.scalars(query.order_by(Task.id).limit(limit))]
+    question = _question(session, by, wanted)
+    up_to = () if last_id is None else (Task.id <= last_id,)
+    order = orders.order(session, question.scope, "id")
+    found: list[Place] = []
+    start: Place | None = (after_id, after_id)
+    while start and len(found) < limit:
+        way = Way(start, False, limit - len(found), (*question.only, *up_to))
+        part = walks.walk(session, order, way)
+        found += part.places
+        start = part.stopped_at
+        if last_id is not None and start and start[1] > last_id:
+            break
+    return _rows(session, found, question.scope.standing)
 
 
 def last_id(session: Session, by: Actor) -> int:
@@ -148,122 +109,67 @@ def last_id(session: Session, by: Actor) -> int:
     return session.scalar(select(func.max(Task.id)).where(Task.business_id == by.business.id)) or 0
 
 
-def _without_state(wanted: TaskFilter) -> TaskFilter:
-    return replace(wanted, state=None)
+def _question(session: Session, by: Actor, wanted: TaskFilter) -> _Question:
+    standing = judge.standing(session, by.business.id)
+    asked = [*conditions.visible(by), *conditions.matching(session, by.business.id, wanted, standing)]
+    asked += conditions.there(session, by.business.id)
+    states = frozenset(wanted.view.states) & (frozenset({wanted.state}) if wanted.state else frozenset(State))
+    alone = next((one for one in asked if one.width == 1), None)
+    days = tuple(conditions.days(wanted))
+    return _Question(Scope(by.business.id, wanted.view, states, standing, alone, days), asked)
 
 
-def _wanted(session: Session, by: Actor, wanted: TaskFilter, standing: judge.Standing) -> list[ColumnElement[bool]]:
-    all_ = [*conditions.visible(by), *conditions.matching(session, wanted, standing)]
-    of_view = [] if wanted.view is View.ALL else [Task.is_in(*wanted.view.states)]
-    return [Task.business_id == by.business.id, Task.is_there(), *of_view, *conditions.all_of(all_)]
-
-
-def _mine(by: Actor, tab: Tab) -> list[ColumnElement[bool]]:
+def _mine(session: Session, by: Actor, tab: Tab) -> _Question:
     """What was deleted while it waited stands where it will be: with what was canceled."""
     by.require(May.ENTER)
-    is_deleted = Task.undo_until.is_not(None)
-    where: ColumnElement[bool] = Task.is_in(*tab.states)
+    mine, standing = conditions.of_users([by.user.id]), judge.standing(session, by.business.id)
+    asked, states = [mine, *conditions.there(session, by.business.id)], tab.states
     if tab is Tab.PENDING:
-        where = and_(where, ~is_deleted)
+        asked.append(Condition(Task.undo_until.is_(None)))
     elif tab is Tab.FAILED:
-        where = or_(where, and_(Task.state == State.CANCELLING, is_deleted))
-    return [Task.business_id == by.business.id, Task.user_id == by.user.id, Task.is_there(), where]
+        asked.append(Condition(or_(Task.state != State.CANCELLING, Task.undo_until.is_not(None))))
+        states |= {State.CANCELLING}
+    return _Question(Scope(by.business.id, View.ALL, states, standing, mine), asked)
 
 
-def _counted(session: Session, where: Sequence[ColumnElement[bool]], most: int = COUNT_LIMIT) -> Count:
-    few = select(Task.id).where(*where).limit(most + 1).subquery()
-    found = session.scalar(select(func.count()).select_from(few)) or 0
-    return Count(min(found, most), found > most)
-
-
-def _page(session: Session, where: Sequence[ColumnElement[bool]], wanted: TaskFilter, standing: judge.Standing) -> Page:
-    key = _sort_key(wanted, standing)
-    cursor = _decode(wanted.after or wanted.before, key)
+def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
+    scope = question.scope
+    cursor = pages.decode(wanted.after or wanted.before, wanted.sort)
     backwards = bool(wanted.before and not wanted.after and cursor)
-    descending = wanted.descending is not backwards
-    query = select(Task, key.label("key")).outerjoin(Task.user).options(contains_eager(Task.user)).where(*where)
-    if cursor:
-        here = tuple_(key, Task.id)
-        there = tuple_(literal(cursor[0], key.type), literal(cursor[1]))
-        query = query.where(here < there if descending else here > there)
-    order = (key.desc(), Task.id.desc()) if descending else (key.asc(), Task.id.asc())
-    found = session.execute(query.order_by(*order).limit(wanted.size + 1)).all()
-    more, found = len(found) > wanted.size, found[: wanted.size]
+    way = Way(cursor, wanted.descending is not backwards, wanted.size + 1, question.only)
+    found = _find(session, question, wanted.sort, way)
+    if backwards and not found.places and not found.stopped_at:
+        return _page(session, question, replace(wanted, before=""))  # nothing is newer any more: begin anew
+    shown, stop = found.places[: wanted.size], found.stopped_at
+    beyond = shown[-1] if len(found.places) > wanted.size else stop
+    behind = (shown[0] if shown else stop) if cursor else None
     if backwards:
-        found = found[::-1]
-    total = _counted(session, where)
+        shown = shown[::-1]
+    newer, older = (beyond, behind) if backwards else (behind, beyond)
+    total = count_states(session, scope, question.asked)[None]
     return Page(
-        rows=[_row(one.Task, standing) for one in found],
+        rows=_rows(session, shown, scope.standing),
         total=total.number,
         is_capped=total.is_capped,
-        newer=_encode(found[0]) if found and (more if backwards else bool(cursor)) else None,
-        older=_encode(found[-1]) if found and (bool(cursor) if backwards else more) else None,
+        newer=pages.encode(newer),
+        older=pages.encode(older),
+        looked_back_to=_created(session, stop),
     )
 
 
-def _sort_key(wanted: TaskFilter, standing: judge.Standing) -> ColumnElement[Any]:
-    titled = func.coalesce(case((Task.title.is_not(None), Task.sort_title)), "untitled", type_=String)
-    starts = case((Task.is_in(State.RUNNING, State.CANCELLING), Task.started_at), else_=null())
-    keys: dict[str, ColumnElement[Any]] = {
-        "id": Task.id.expression,
-        "origin": case((Task.user_id.is_(None), 0), else_=1),
-        "title": titled if wanted.view is View.ACTIVE else Task.sort_title.expression,
-        "started": func.coalesce(starts, literal(_NEVER, UtcDateTime()), type_=UtcDateTime),
-        "attempts": Task.attempts.expression,
-        "priority": Task.priority.expression,
-        "user": func.coalesce(User.sort_name, SCHEDULER.lower(), type_=String),
-        "type": _by_type(wanted),
-        "status": _by_state(standing),
-    }
-    return keys.get(wanted.sort, Task.created_at.expression)
+def _find(session: Session, question: _Question, sort: str, way: Way) -> Found:
+    few = gathering.source(session, question.scope, question.asked)
+    if few is not None:
+        return gathering.gather(session, question.scope, few, sort, way)
+    return walks.walk(session, orders.order(session, question.scope, sort), way)
 
 
-def _by_type(wanted: TaskFilter) -> ColumnElement[Any]:
-    titles = {one.name: one.title.lower() for one in task_types.all_types()}
-    if wanted.view is View.ACTIVE or not titles:
-        return Task.task_type.expression
-    return case(titles, value=Task.task_type, else_=func.lower(Task.task_type))
+def _rows(session: Session, places: Sequence[Place], standing: judge.Standing) -> list[Row]:
+    query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user))
+    ids = [id_ for _, id_ in places]
+    found = {one.id: one for one in session.scalars(query.where(Task.id.in_(ids)))} if ids else {}
+    return [pages.row(found[id_], standing) for id_ in ids if id_ in found]
 
 
-def _by_state(standing: judge.Standing) -> ColumnElement[Any]:
-    waits = Task.is_in(*WAITING)
-    held = case((standing.covering(), State.PAUSED.value), else_=State.PENDING.value)
-    return case({state.value: place for place, state in enumerate(_SHOWN)}, value=case((waits, held), else_=Task.state))
-
-
-def _row(task: Task, standing: judge.Standing) -> Row:
-    state = State(task.state)
-    held_by = standing.over(task.user_id, task.task_type) if state in WAITING else None
-    if state in WAITING:
-        state = State.PAUSED if held_by else State.PENDING
-    name = task.user.name if task.user else SCHEDULER
-    return Row(task, name, task_types.title_of(task.task_type), state, held_by)
-
-
-def _encode(row: Any) -> str:
-    key = row.key.isoformat() if isinstance(row.key, datetime) else row.key
-    return base64.urlsafe_b64encode(json.dumps([key, row.Task.id]).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str, key: ColumnElement[Any]) -> tuple[Any, int] | None:
-    """The place of a cursor in the order of `key`; None if it is none, since somebody may have typed it."""
-    try:
-        place, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(key.type, UtcDateTime):
-            place = datetime.fromisoformat(place)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return (place, id_) if _is_place(place, key) and type(id_) is int and abs(id_) < _TOO_BIG else None
-
-
-def _is_place(place: object, key: ColumnElement[Any]) -> bool:
-    match place:
-        case datetime():
-            return place.tzinfo is not None and 1 < place.year < 9999
-        case int():
-            return isinstance(key.type, Integer) and abs(place) < (
-                _TOO_BIG if isinstance(key.type, BigInteger) else 2**31
-            )
-        case str():
-            return isinstance(key.type, String) and place == storable(place)
-    return False
+def _created(session: Session, place: Place | None) -> datetime | None:
+    return session.scalar(select(Task.created_at).where(Task.id == place[1])) if place else None

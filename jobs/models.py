@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     CheckConstraint,
     ColumnElement,
     ForeignKey,
@@ -109,7 +108,7 @@ class Task(BusinessOwned, Base):
     @classmethod
     def waits(cls) -> ColumnElement[bool]:
         """The task is pending or paused, as lists ask for it: only they may use the indexes of what waits."""
-        return literal_column(f"tasks.{_WAITS.text}", Boolean)
+        return literal_column(f"tasks.{_WAITS.text}")  # without a type, or SQLite gets "= 1" after it
 
     @classmethod
     def is_in(cls, *states: State) -> ColumnElement[bool]:
@@ -145,10 +144,12 @@ class Task(BusinessOwned, Base):
         ),
         Index("ix_tasks_user", "business_id", "user_id", "created_at", "id"),
         Index("ix_tasks_type", "business_id", "task_type", "created_at", "id"),
+        Index("ix_tasks_title", "business_id", "sort_title", "id"),
         # Claims
         _partial("ix_tasks_pending", *_CLAIM_ORDER, where=text("state = 'pending'")),
         _partial("ix_tasks_paused", *_CLAIM_ORDER, where=text("state = 'paused'")),
         _partial("ix_tasks_leased", "lease_until", where=text("lease_until IS NOT NULL")),
+        _partial("ix_tasks_cancelling", "business_id", "id", where=text("state = 'cancelling'")),
         _partial("ix_tasks_unique_key", "business_id", "unique_key", "id", where=text("unique_key IS NOT NULL")),
         _partial("ix_tasks_undo", "undo_until", where=text("undo_until IS NOT NULL")),
         # Links
@@ -165,7 +166,6 @@ class Task(BusinessOwned, Base):
         _partial("ix_tasks_waiting_attempts", "business_id", "attempts", "id", where=_waits("attempts > 0")),
         _partial("ix_tasks_final_created", "business_id", "created_at", "id", where=_IS_FINAL),
         _partial("ix_tasks_final_state", "business_id", "state", "id", where=_IS_FINAL),
-        _partial("ix_tasks_final_title", "business_id", "sort_title", "id", where=_IS_FINAL),
         NEVER_REUSED,
     )
 

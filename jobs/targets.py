@@ -68,6 +68,18 @@ def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) 
     ]
 
 
+def find_user(session: Session, by: Actor, user_id: int | None) -> User | None:
+    """A member of the business, or somebody who has tasks there."""
+    if user_id is None:
+        return None
+    by.require(May.SEE_ALL)
+    known = or_(
+        exists().where(Member.user_id == User.id, Member.business_id == by.business.id),
+        exists().where(Task.user_id == User.id, Task.business_id == by.business.id),
+    )
+    return session.scalar(select(User).where(User.id == user_id, known))
+
+
 def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) -> Sequence[Candidate]:
     """The registered task types with `part` in title or name, ticked ones first and always."""
     by.require(May.PAUSE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask import Response, g, make_response, render_template, request
 
 from jobs import lists, pauses
+from jobs.counting import Count
 from jobs.filters import TaskFilter
-from jobs.lists import Count, Tab
+from jobs.lists import Tab
 from tenants.permissions import Actor, May
 from webapp import db, htmx
 from webapp.access import access, business_blueprint
@@ -44,4 +45,5 @@ def _badge() -> Response:
 
 def unfinished(by: Actor) -> Count:
     """How many own tasks are not over."""
-    return lists.count_own(db.session, by, Tab.PENDING, MOST)
+    number = lists.count_own(db.session, by, Tab.PENDING).number
+    return Count(min(number, MOST), number > MOST)

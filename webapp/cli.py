@@ -1,4 +1,4 @@
-"""`flask accounts …`, `flask businesses …`, `flask members …`, `flask limits …`: first people, and how much may run.
+"""`flask accounts …`, `… businesses …`, `… members …`, `… limits …`: first people, how much may run; `flask fill`.
 
 A wrong value is one line on stderr and status 2. Each command is one transaction.
 """
@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 from flask import Flask
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
-from jobs import limits
+from jobs import filling, limits
 from tenants import accounts, businesses, members
 from tenants.database import transaction
 from tenants.errors import NotFound, SluiceError
@@ -31,6 +31,7 @@ def init_app(app: Flask) -> None:
     """Register the commands."""
     for group in (accounts_group, businesses_group, members_group, limits_group):
         app.cli.add_command(group)
+    app.cli.add_command(fill)
 
 
 def _says_what_is_wrong(command: Callable[..., None]) -> Callable[..., None]:
@@ -123,6 +124,21 @@ def list_limits(slug: str, email: str) -> None:
     with transaction(read_only=True) as session:
         for one in limits.search(session, _enter(session, email, slug)):
             click.echo(f"{_what(one.task_type)}\t{one.max_running}")
+
+
+@click.command("fill")
+@click.option("--tasks", default=1_000_000, type=click.IntRange(1, 100_000_000), show_default=True)
+@click.option("--businesses", "how_many", default=20, type=click.IntRange(1, 500), show_default=True)
+@click.option("--users", default=10_000, type=click.IntRange(20, 1_000_000), show_default=True)
+@click.option("--seed", default=1, show_default=True, help="Another one makes other tasks.")
+@click.option("--yes", is_flag=True, help="Although there are tasks already.")
+@with_appcontext
+@_says_what_is_wrong
+def fill(tasks: int, how_many: int, users: int, seed: int, yes: bool) -> None:
+    """Fill the database with a month of made-up tasks, to see how lists do. Never where real work is done."""
+    with transaction() as session:
+        filling.fill(session, filling.Plan(tasks, how_many, users, seed), among_others=yes)
+    click.echo(f"{tasks:,} tasks of {users:,} users are there; ada@example.com runs the business with most.")
 
 
 def _enter(session: Any, email: str, slug: str) -> Actor:

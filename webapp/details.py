@@ -11,7 +11,7 @@ from flask import Response, g, make_response, request, send_file
 from jobs import history, lists, reruns, tasks, waiting
 from jobs.builtin import export
 from jobs.history import Kind, Moment
-from jobs.lists import Row
+from jobs.pages import Row
 from jobs.models import Attempt, Task
 from jobs.states import State
 from tenants.errors import NotFound

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, g, request, url_for
 
-from jobs import lists, pauses, people, task_types, views
+from jobs import lists, pauses, targets, task_types, views
 from jobs.filters import SIZES, TaskFilter, View
 from tenants import preferences
 from webapp import columns, db, formats, htmx
@@ -30,7 +30,7 @@ def page(view: View, template: str, around: Callable[[], dict[str, Any]] = dict)
         applied=list(_applied(wanted)),
         found=found,
         counts=lists.counts(db.session, g.actor, wanted),
-        person=people.find(db.session, g.actor, wanted.user),
+        person=targets.find_user(db.session, g.actor, wanted.user),
         columns=columns.shown(view, preferences.get(me().user, _COLUMNS[view])),
         every_column=columns.of(view),
         preference=_COLUMNS[view],
@@ -56,7 +56,7 @@ def url(wanted: TaskFilter, **changes: Any) -> str:
 
 def _applied(wanted: TaskFilter) -> Iterator[tuple[str, str]]:
     """Each search term and filter in use, and the address of the list without it. The states have their own chips."""
-    person = people.find(db.session, g.actor, wanted.user)
+    person = targets.find_user(db.session, g.actor, wanted.user)
     texts = {
         "user": f"User: {person.name if person else wanted.user}",
         "type": f"Type: {task_types.title_of(wanted.type or '')}",

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from config import Config
 from jobs.context import TaskContext
 from jobs.filters import TaskFilter, View
-from jobs.lists import Row, rows_of
+from jobs.lists import rows_of
+from jobs.pages import Row
 from jobs.task_types import task_type
 from tenants import accounts, members
 from tenants.database import transaction

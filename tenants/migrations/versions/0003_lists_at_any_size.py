@@ -19,6 +19,7 @@ _PARTIAL = {
     "ix_tasks_parent": (["business_id", "parent_id"], "parent_id IS NOT NULL"),
     "ix_tasks_rerun": (["business_id", "rerun_of"], "rerun_of IS NOT NULL"),
     "ix_tasks_ref": (["business_id", "ref"], "ref IS NOT NULL"),
+    "ix_tasks_cancelling": (["business_id", "id"], "state = 'cancelling'"),
     "ix_tasks_waiting": (["business_id", "id"], _WAITS),
     "ix_tasks_waiting_created": (["business_id", "created_at", "id"], _WAITS),
     "ix_tasks_waiting_type": (["business_id", "task_type", "id"], _WAITS),
@@ -28,7 +29,6 @@ _PARTIAL = {
     "ix_tasks_waiting_attempts": (["business_id", "attempts", "id"], f"{_WAITS} AND attempts > 0"),
     "ix_tasks_final_created": (["business_id", "created_at", "id"], _IS_FINAL),
     "ix_tasks_final_state": (["business_id", "state", "id"], _IS_FINAL),
-    "ix_tasks_final_title": (["business_id", "sort_title", "id"], _IS_FINAL),
 }
 
 
@@ -47,6 +47,7 @@ def upgrade() -> None:
     op.create_index("ix_users_sort_name", "users", ["sort_name", "id"])
     for name, (columns, where) in _PARTIAL.items():
         op.create_index(name, "tasks", columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+    op.create_index("ix_tasks_title", "tasks", ["business_id", "sort_title", "id"])
     op.drop_index("ix_tasks_created", "tasks")
 
 
@@ -55,6 +56,7 @@ def downgrade() -> None:
     op.execute("DELETE FROM tasks WHERE undo_until IS NOT NULL AND state <> 'cancelling'")
     op.execute("UPDATE tasks SET state = 'canceled', ended_at = undo_until WHERE undo_until IS NOT NULL")
     op.create_index("ix_tasks_created", "tasks", ["business_id", "created_at", "id"])
+    op.drop_index("ix_tasks_title", "tasks")
     for name in _PARTIAL:
         op.drop_index(name, "tasks")
     op.drop_index("ix_users_sort_name", "users")

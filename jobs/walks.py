@@ -1,0 +1,158 @@
+"""Walking along indexes: the next tasks of an order from a place on, with a limit to what is looked at.
+
+An order is a sequence of segments. A segment holds the tasks of one key, by id, or those of a range of keys, by key and
+id. Its strands are what one index each has in that order; they are merged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select, true, tuple_
+from sqlalchemy.orm import Session
+
+from jobs.models import Task
+
+_FEW = 100  # what fetching a handful of users is counted as
+SCAN = 20_000  # entries of indexes that a page looks at before it stops: some 10 ms
+
+Place = tuple[Any, int]  # a key, and the id of a task that has it
+Clauses = tuple[ColumnElement[bool], ...]
+
+
+@dataclass(frozen=True)
+class Strand:
+    """Tasks that an index has in order. `where` is what the index knows; `only` has to be looked up row by row.
+
+    `few` are so few that they are sorted, since no index has them in order.
+    """
+
+    where: Clauses
+    only: Clauses = ()
+    few: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Tasks that stand together in an order: those of one `key`, or those of a `column`, or of some users, by name."""
+
+    strands: Sequence[Strand]
+    key: Any = None
+    column: Any = None
+    names: Mapping[int | None, str] | None = None
+
+
+Order = Callable[[Place | None, bool], Iterator[Segment]]  # from a place on, ascending or (True) descending
+
+
+@dataclass(frozen=True)
+class Found:
+    """The next places. `stopped_at` is the last entry that was looked at, when that was not the end."""
+
+    places: list[Place]
+    stopped_at: Place | None = None
+
+
+@dataclass(frozen=True)
+class Way:
+    """From where to go, in which direction, for how many tasks, and what must be true of them."""
+
+    start: Place | None
+    descending: bool
+    limit: int
+    only: Clauses = ()
+
+
+def walk(session: Session, order: Order, way: Way) -> Found:
+    """The next places of the order."""
+    places: list[Place] = []
+    left = SCAN
+    for segment in order(way.start, way.descending):
+        part, looked = _along(session, segment, replace(way, limit=way.limit - len(places)), max(left, 1))
+        places, left = places + part.places, left - looked
+        if len(places) >= way.limit:
+            return Found(places[: way.limit])
+        if part.stopped_at:
+            return Found(places, part.stopped_at)
+    return Found(places)
+
+
+def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Found, int]:
+    """The next of one segment, and how many entries that took."""
+    parts = [_fetch(session, segment, strand, way, scan) for strand in segment.strands]
+    stops = [part.stopped_at for part, _ in parts if part.stopped_at]
+    places = sorted((place for part, _ in parts for place in part.places), reverse=way.descending)
+    stop = (max(stops) if way.descending else min(stops)) if stops else None
+    if stop:  # beyond it another strand may have more
+        places = [one for one in places if (one >= stop if way.descending else one <= stop)]
+    return Found(places, stop), sum(looked for _, looked in parts)
+
+
+def _fetch(session: Session, segment: Segment, strand: Strand, way: Way, scan: int) -> tuple[Found, int]:
+    if segment.names is not None:
+        return _fetch_names(session, segment.names, strand, way)
+    entries, checks = _entries(segment, strand, way), (*strand.only, *way.only)
+    if strand.few:
+        checks = (*checks, *_beyond(segment, way))
+    rows = session.execute(_first(entries, strand, checks, way, scan)).all()
+    places = [_place(segment, row) for row in rows]
+    if not checks or strand.few or len(places) >= way.limit:
+        return Found(places), len(places)
+    looked = session.scalar(select(func.count()).select_from(entries.limit(scan).subquery())) or 0
+    if looked < scan:
+        return Found(places), looked
+    last = session.execute(entries.offset(scan - 1).limit(1)).one()
+    return Found(places, _place(segment, last)), looked
+
+
+def _fetch_names(session: Session, names: Mapping[int | None, str], strand: Strand, way: Way) -> tuple[Found, int]:
+    """All of a few users, sorted here."""
+    query = select(Task.user_id, Task.id).where(*strand.where, *strand.only, *way.only)
+    places = [(names[user_id], id_) for user_id, id_ in session.execute(query)]
+    if start := way.start:
+        places = [one for one in places if (one < start if way.descending else one > start)]
+    return Found(places), _FEW
+
+
+def _entries(segment: Segment, strand: Strand, way: Way) -> Select[Any]:
+    key = Task.id if segment.column is None else segment.column
+    entries = select(Task.id.label("id"), key.label("key")).where(*strand.where)
+    if strand.few:
+        return entries
+    columns = [Task.id] if key is Task.id else [key, Task.id]
+    in_order = [one.desc() if way.descending else one.asc() for one in columns]
+    return entries.where(*_beyond(segment, way)).order_by(*in_order)
+
+
+def _beyond(segment: Segment, way: Way) -> list[ColumnElement[bool]]:
+    """What comes after the start. Segments of one key lie behind it, or hold it."""
+    if way.start is None:
+        return []
+    (key, id_), descending = way.start, way.descending
+    if segment.column is None:
+        if segment.key != key:
+            return []
+        return [Task.id < id_ if descending else Task.id > id_]
+    if segment.column is Task.id:
+        return [Task.id < id_ if descending else Task.id > id_]
+    here, there = tuple_(segment.column, Task.id), tuple_(literal(key, segment.column.type), literal(id_))
+    return [here < there if descending else here > there]
+
+
+def _first(entries: Select[Any], strand: Strand, checks: Clauses, way: Way, scan: int) -> Select[Any]:
+    """The first entries that pass the checks, of at most `scan`: a LIMIT inside keeps the planner to the index."""
+    if strand.few:
+        fits = and_(true(), *checks).label("fits")  # as a column: as a condition it would call for another index
+        few = entries.add_columns(fits).cte("few").prefix_with("MATERIALIZED")
+        in_order = [one.desc() if way.descending else one.asc() for one in (few.c.key, few.c.id)]
+        return select(few.c.id, few.c.key).where(few.c.fits).order_by(*in_order).limit(way.limit)
+    if not checks:
+        return entries.limit(way.limit)
+    looked_at = entries.add_columns(and_(*checks).label("fits")).limit(scan).subquery()
+    return select(looked_at.c.id, looked_at.c.key).where(looked_at.c.fits).limit(way.limit)
+
+
+def _place(segment: Segment, row: Any) -> Place:
+    return (segment.key if segment.column is None else row.key), row.id
