@@ -11,8 +11,8 @@ from flask import Response, g, make_response, request, send_file
 from jobs import history, lists, reruns, tasks, waiting
 from jobs.builtin import export
 from jobs.history import Kind, Moment
-from jobs.pages import Row
 from jobs.models import Attempt, Task
+from jobs.pages import Row
 from jobs.states import State
 from tenants.errors import NotFound
 from tenants.permissions import May
