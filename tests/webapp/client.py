@@ -63,7 +63,7 @@ class Document(HTMLParser):
         return [str(a["id"]) for _, a in self.elements if "id" in a]
 
     def rows(self) -> list[int]:
-        """The ids of the tasks that it lists, in order; one's own are marked apart."""
+        """The ids of the tasks that it lists, in order, in a list of all or of one's own."""
         names = [one.removeprefix("task-").removeprefix("own-") for one in self.ids]
         return [int(one) for one in names if one.isdigit()]
 

@@ -179,7 +179,7 @@ def test_the_details_tell_all_about_a_task(cast: Cast, ada: Browser) -> None:
     for words in ("Count the stock", "Completed", "Ben Ito", "Counted shelf 7", str(2**70), '"counted": 50'):
         assert words in page.text
         assert words in part.text
-    assert part.roots[0][1]["id"] == "tasks-details"
+    assert part.roots[0][1]["id"] == "tasks-show"
     assert not _refreshes(part)
     assert _refreshes(ada.htmx(f"/b/acme/tasks/{rows.task(cast.acme, cast.ben)}"))
 
