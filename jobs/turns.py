@@ -174,7 +174,7 @@ class _Turn:
         with self._lock:
             while self._unbegun and self._goes_on():
                 claim = self._unbegun[0]
-                call = attempts.prepare(claim)
+                call = self._prepared(claim)
                 if self._is_stale():
                     self._check_again()
                 if self._unbegun and self._unbegun[0] is claim:
@@ -187,9 +187,7 @@ class _Turn:
 
     def perform(self, claim: Claim, context: TaskContext, call: Call) -> None:
         """Run one handler and keep its outcome in hand."""
-        began = time.monotonic()
-        timeout = claim.timeout_seconds or task_types.get(claim.task_type).timeout
-        self._board.begin(claim.id, claim.attempt, self._sent_at, began + timeout if timeout else 0.0)
+        began = self._show(claim)
         outcome = attempts.perform(claim, context, call)
         with self._lock:
             ended, self._running = time.monotonic(), None
@@ -202,6 +200,19 @@ class _Turn:
                 self._ends_at = 0.0  # what a stopped handler left running ends with the turn
             took, usual = ended - began, self._usual_seconds
             self._usual_seconds = took if usual is None else 0.8 * usual + 0.2 * took
+
+    def _prepared(self, claim: Claim) -> Call:
+        """The call of its handler. A payload is read by its author's code, which may hang or kill: the parent sees it."""
+        self._show(claim)
+        call = attempts.prepare(claim)
+        self._board.idle()
+        return call
+
+    def _show(self, claim: Claim) -> float:
+        """Tell the parent what runs from now on, and until when it may; answer now."""
+        now, timeout = time.monotonic(), claim.timeout_seconds or task_types.get(claim.task_type).timeout
+        self._board.begin(claim.id, claim.attempt, self._sent_at, now + timeout if timeout else 0.0)
+        return now
 
     def keep(self) -> None:
         """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it."""

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
 from sqlalchemy import update
 
 from jobs import Interrupted, Retry, TaskContext, submit, task_type
@@ -158,6 +159,21 @@ def slow(task: TaskContext) -> None:
 def suicide(task: TaskContext) -> None:
     witness(f"{task.business} {task.id} {task.attempt} {os.getpid()}")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task_type("test.leave", title="End its own process as if all were well", max_attempts=2)
+def leave(task: TaskContext) -> None:
+    witness(f"{task.business} {task.id} {task.attempt} {os.getpid()}")
+    os._exit(0)
+
+
+def _kill(_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task_type("test.deadly", title="Kill its process by its payload", max_attempts=2)
+def deadly(task: TaskContext, *, value: Annotated[Any, BeforeValidator(_kill)]) -> None:
+    return None
 
 
 @task_type("test.daemon", title="Leave a process behind")

@@ -50,6 +50,31 @@ def test_a_dead_horse_costs_only_the_task_that_ran_an_attempt(
     assert [(len(begun(notes, id_)), outcomes(id_)) for id_ in [*before, *after]] == [(1, ["completed"])] * 10
 
 
+def test_a_handler_that_ends_its_process_as_if_all_were_well_is_lost_at_once(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    leaver = submit("test.leave", business="acme", priority=5)
+    after = [submit("test.note", business="acme") for _ in range(5)]
+    start("worker", "default")
+    until(lambda: state(leaver) == "failed", seconds=8)  # less than a lease
+    until(lambda: {state(id_) for id_ in after} == {"completed"}, seconds=8)
+    assert (outcomes(leaver), [outcomes(id_) for id_ in after]) == (["lost", "lost"], [["completed"]] * 5)
+
+
+def test_a_payload_that_kills_whoever_reads_it_fails_at_its_limit(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    """Validators are their author's code, too."""
+    db.add(deadly := Task(business_id=cast.acme.id, task_type="test.deadly", queue="default", payload={"value": 1}))
+    deadly.max_attempts = 2
+    db.commit()
+    beside = submit("test.note", business="acme")
+    start("worker", "default")
+    until(lambda: state(deadly.id) == "failed")
+    until(lambda: state(beside) == "completed")
+    assert (outcomes(deadly.id), outcomes(beside)) == (["lost", "lost"], ["completed"])
+
+
 def test_what_ended_before_its_horse_died_is_not_repeated(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
     """The task that ends first is in no table yet when the next one kills them both."""
     warm_up = submit("test.note", business="acme", priority=20)
