@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import structlog
-from sqlalchemy import exists, select, update
+from sqlalchemy import and_, exists, or_, select, update
 
 from jobs import deletions, firings, judge, leases, queue, retention, settling, task_types
 from jobs.claims import any_ready
@@ -21,8 +21,20 @@ log = structlog.get_logger()
 _SETTLE_SECONDS = 0.5  # of one beat
 _FORGET_SECONDS = 0.5  # of one beat
 _FORGET_AGAIN_SECONDS = 3600.0
-_is_touched = exists().where(
-    Pause.settled_at.is_(None), (Pause.business_id == Business.id) | Pause.business_id.is_(None)
+_is_waiting = or_(
+    *(
+        exists().where(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(state))
+        for state in sorted(WAITING)
+    )
+)
+# Each business that a pause of the whole installation meets would cost the beat milliseconds: only those with tasks.
+_is_touched = or_(
+    exists().where(Pause.settled_at.is_(None), Pause.business_id == Business.id),
+    and_(exists().where(Pause.settled_at.is_(None), Pause.business_id.is_(None)), _is_waiting),
+)
+_is_released = and_(
+    exists().where(Pause.settled_at.is_(None), ~judge.is_open(), judge.touching(Business.id)),
+    exists().where(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(State.PAUSED)),
 )
 
 
@@ -36,6 +48,7 @@ class Beat:
         repairs = [self.move_to_queues, self.reap, self.finish_deletions, *pauses, self.wake_ready, self.forget]
         self._repairs = [*repairs, *also]
         self._missing: dict[tuple[int, str], str] = {}
+        self._settled = 0  # the business that was settled last
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
         """Do each repair while this process `leads`; one that fails stops no other, and has another try next time."""
@@ -85,10 +98,13 @@ class Beat:
                 session.execute(update(Pause).where(Pause.id == id_, *over).values(ended_at=Pause.until))
 
     def settle(self) -> None:
-        """Mark what is paused and unmark what is not, in chunks, for half a second at most."""
+        """Mark what is paused and unmark what is not, in chunks, for half a second at most; go on there next time."""
         ends_at = time.monotonic() + _SETTLE_SECONDS
         for business_id in self._unsettled():
+            if time.monotonic() >= ends_at:
+                break
             settling.settle_until(ends_at, business_id, claims=True)
+            self._settled = business_id
         with transaction(claims=True) as session:
             settling.finish_system_wide(session)
 
@@ -131,9 +147,10 @@ class Beat:
             self._missing.pop(pair, None)
 
     def _unsettled(self) -> list[int]:
-        """The businesses that a pause touches: an open one, or one that ended and left marks."""
+        """The businesses that a pause touches: an open one, or one that ended and left marks; the next one first."""
+        in_turn = Business.id <= self._settled, Business.id
         with transaction(read_only=True) as session:
-            return list(session.scalars(select(Business.id).where(_is_touched)))
+            return list(session.scalars(select(Business.id).where(_is_touched).order_by(*in_turn)))
 
     def _ready(self) -> list[tuple[int, str]]:
         """Every (business, queue) with a task that may start now."""
@@ -149,7 +166,7 @@ class Beat:
                             Task.stands(State.PENDING),
                             Task.next_try_at <= clock(),
                         )
-                        | _is_touched
+                        | _is_released
                     )
                 )
             ]

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 ANSWER_SECONDS = judge.CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
 CHUNK = 1000  # rows settled in one transaction
 _AT_ONCE_SECONDS = 0.05  # spent on settling before the answer; the beat does the rest
-_IN_ANY_QUEUE = Task.queue > ""  # the index's second column: else SQLite may take another index
+IN_ANY_QUEUE = Task.queue > ""  # the index's second column: else SQLite may take another index
 _GAP_SECONDS = 0.01  # between two chunks, and as long as a chunk took: else claims on SQLite wait for all of them
 
 
@@ -145,7 +145,7 @@ def _set_aside(session: Session, business_id: int, name: str, now: Standing, chu
 
 
 def _marked(
-    business_id: int, target: Target, now: Standing, where: ColumnElement[bool] = _IN_ANY_QUEUE
+    business_id: int, target: Target, now: Standing, where: ColumnElement[bool] = IN_ANY_QUEUE
 ) -> Select[tuple[int]]:
     """The tasks of an ended pause that are marked still, though no pause holds them any more."""
     return select(Task.id).where(

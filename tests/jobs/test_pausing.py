@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, update
+from sqlalchemy import Engine, event, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import choices, pauses, settling, submit, task_types
@@ -20,8 +20,9 @@ from jobs.models import Attempt, Pause, Schedule, Task
 from jobs.pauses import NoReason
 from tenants import members
 from tenants.clock import clock
+from tenants.database import transaction
 from tenants.errors import Invalid, NotAllowed, NotFound
-from tenants.models import AuditEntry
+from tenants.models import AuditEntry, Business
 from tests import look
 from tests.factories import Cast
 from tests.waiting import until
@@ -119,6 +120,19 @@ def test_repeating_a_pause_answers_the_first(db: Session, cast: Cast) -> None:
     db.commit()
     assert (again.id, again.reason) == (first.id, "one")
     assert look.scalar(select(func.count()).select_from(Pause)) == 1
+
+
+def test_of_two_who_resume_at_once_one_leaves_a_trace(db: Session, cast: Cast) -> None:
+    standing = pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "too loud")
+    db.commit()
+    db.refresh(standing)
+    db.commit()
+    with transaction() as other:
+        pauses.resume(other, cast.root, standing.id)
+    assert standing.ended_at is None, "as Ada saw it last"
+    assert pauses.resume(db, cast.ada, standing.id).ended_by == cast.root.user.id
+    db.commit()
+    assert look.scalar(select(func.count()).where(AuditEntry.act == "resume")) == 1
 
 
 def test_overlapping_pauses_are_independent(db: Session, cast: Cast, work: Work) -> None:
@@ -320,6 +334,36 @@ def test_settling_twice_moves_nothing_more_and_goes_in_chunks(db: Session, cast:
         db.commit()
     assert moved == [10, 10, 5, 0]
     assert set(states(ids)) == {"paused"}
+
+
+def test_a_pause_of_the_whole_installation_costs_the_beat_nothing_where_nothing_waits(
+    db: Session, engine: Engine, cast: Cast
+) -> None:
+    db.add_all([Business(slug=f"quiet-{number}", name="Quiet") for number in range(100)])
+    db.add(Pause(task_type="test.note", reason="everywhere"))
+    db.commit()
+    asked: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+    beat = Beat()
+    beat.settle()
+    beat.wake_ready()
+    assert len(asked) < 100
+
+
+def test_a_beat_settles_for_half_a_second_and_the_next_one_goes_on_there(db: Session, cast: Cast) -> None:
+    businesses = [Business(slug=f"busy-{number}", name="Busy") for number in range(60)]
+    db.add_all([*businesses, Pause(task_type="test.note", reason="everywhere")])
+    db.flush()
+    db.add_all([Task(business_id=one.id, task_type="test.note", queue="default") for one in businesses])
+    db.commit()
+    beat = Beat()
+    beat.settle()
+    marked = select(func.count()).where(Task.state == "paused")
+    assert 0 < look.scalar(marked) < 60, "there is a gap of 10 ms between two chunks"
+    while look.scalar(marked) < 60:
+        before = look.scalar(marked)
+        beat.settle()
+        assert look.scalar(marked) > before
 
 
 @pytest.mark.parametrize(
