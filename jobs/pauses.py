@@ -218,12 +218,16 @@ def _used(session: Session, target: Target) -> bool:
 
 def _end(session: Session, by: Actor, ended: Sequence[Pause]) -> None:
     for one in ended:
-        session.execute(
+        ours = session.scalar(
             update(Pause)
             .where(Pause.id == one.id, Pause.ended_at.is_(None))
             .values(ended_at=clock(), ended_by=by.user.id)
+            .returning(Pause.id)
+            .execution_options(synchronize_session=False)
         )
         session.refresh(one)
+        if ours is None:  # somebody else ended it, or its time did, while we waited for claims to stop
+            continue
         audit.record(session, by, "resume", f"pause:{one.id}", before={"reason": one.reason})
         settling.wake_after_commit(session, Target(one.business_id, one.user_id, one.task_type))
         settling.settle_after_commit(session, one.business_id)
