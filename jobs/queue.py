@@ -30,6 +30,7 @@ Unreachable = RedisError  # what a call of Redis here may raise
 RUN = "jobs.turns.run"
 LOOK = "look"  # our own command on the channel that RQ's workers listen to
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
+_MOST_ID = 2**31 - 1  # a database refuses more, so that the turn would fail and be queued anew for ever
 _WAKE = """
 if not redis.call('set', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
 redis.call('hset', KEYS[2], unpack(ARGV, 4))
@@ -60,7 +61,8 @@ class Turn(Job):
         """Its business, queue and ticket; ForeignJob if it is anything but a turn."""
         match self.func_name, self.instance, tuple(self.args), dict(self.kwargs):
             case "jobs.turns.run", None, (int() as business_id, str() as name, str() as ticket), {}:
-                return business_id, name, ticket
+                if 0 < business_id <= _MOST_ID:
+                    return business_id, name, ticket
         raise ForeignJob(f"job {self.id} is not a turn")
 
     @property

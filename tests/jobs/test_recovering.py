@@ -111,6 +111,14 @@ def test_a_job_that_is_not_a_turn_is_refused_and_stops_nobody(
     assert not target.exists()
 
 
+@pytest.mark.parametrize("business_id", [0, -1, 2**31, 10**30])
+def test_a_turn_of_a_business_that_cannot_be_is_a_foreign_job(valkey: str, business_id: int) -> None:
+    """Else the database would refuse it each time, and its worker would queue it anew each time."""
+    turn = queue.Turn.create(queue.RUN, args=(business_id, "default", "ticket"), connection=queue.connection())
+    with pytest.raises(queue.ForeignJob):
+        _ = turn.about
+
+
 def test_workers_and_scheduler_go_on_when_redis_comes_back_empty(db: Session, cast: Cast, start: Start) -> None:
     with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
         redis = Valkey(Path(folder))
