@@ -5,7 +5,7 @@ A worker's turn holds one claim token and runs one task at a time. So what count
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select
@@ -88,6 +88,12 @@ def wake_others(session: Session, business_id: int, name: str) -> None:
         for other in task_types.queues():
             if other != name:
                 queue.wake(session, business_id, other)
+
+
+def offer_places(session: Session, business_id: int, name: str, left: Collection[str]) -> None:
+    """After the commit, let another worker try for the places of these types, which a turn left that goes on."""
+    if left and not _of_types(name, judge.standing(session, business_id)).keys().isdisjoint(left):
+        queue.wake(session, business_id, name)
 
 
 def _of_types(name: str, now: Standing) -> dict[str, int]:

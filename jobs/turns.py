@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from jobs import attempts, claims, judge, limits, queue, records, task_types
 from jobs.attempts import Call, Claim
@@ -124,15 +125,22 @@ class _Turn:
                     lease_seconds=settings.lease_seconds,
                     names=self._names,
                 )
-                if not found:
+                if found:
+                    self._offer_places(session, {one.task_type for one in found})
+                else:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
-                if self.claimed and not found:
-                    limits.wake_others(session, self.business_id, self.name)
+                    if self.claimed:
+                        limits.wake_others(session, self.business_id, self.name)
                 # No pause can commit before this transaction ends, so the claim's time counts from its last line.
                 self._checked_at = time.monotonic()
             self._written(found or ())
             self.claimed += len(self._unbegun)
             return bool(found)
+
+    def _offer_places(self, session: Session, goes_on_with: set[str]) -> None:
+        """A type of which this turn holds no task any more may have been at its limit."""
+        left = {one.claim.task_type for one in self._ended} - goes_on_with
+        limits.offer_places(session, self.business_id, self.name, left)
 
     def _record_one_by_one(self) -> None:
         """Find the end that the database refuses; write that its task failed, instead."""
@@ -249,13 +257,14 @@ class _Turn:
                 raise
             self._told_at = now
         if self._is_stale() and (self._unbegun or self._ended or self._held):
-            self._let_go()
+            self._let_go(claim)
 
-    def _let_go(self) -> None:
+    def _let_go(self, running: Claim) -> None:
         """Write the finished and give back the unbegun, which another worker may take now."""
         with transaction(claims=True) as session:
             records.record(session, self._ended, settings.worker)
             claims.give_back(session, [*self._unbegun, *self._held])
+            self._offer_places(session, {running.task_type})
         if self._unbegun:
             queue.quietly(queue.wake_now, self.business_id, self.name)
         self._written(())

@@ -105,6 +105,22 @@ def test_a_place_that_gets_free_is_taken_at_once_by_the_other_queue_too(
     assert most_at_once(notes(), "acme") == 1
 
 
+def test_a_place_that_a_turn_leaves_while_it_goes_on_with_another_type_is_offered_at_once(
+    db: Session, cast: Cast, work: Callable[..., None], notes: Notes
+) -> None:
+    add(db, cast.acme.id, 2, task_type="test.lone", seconds=0.3)
+    queue.connection().flushall()
+    turn = threading.Thread(target=work, args=("aside",))
+    turn.start()
+    until(notes)
+    db.add(long_one := Task(business_id=cast.acme.id, task_type="test.aside", queue="aside", priority=9))
+    long_one.payload = {"seconds": 3.0}
+    db.commit()
+    until(lambda: queue.turns_queued("aside"))
+    assert look.task(long_one.id).state == "running"
+    turn.join()
+
+
 def test_what_counts_are_turns_and_not_the_tasks_they_claimed(db: Session, cast: Cast) -> None:
     limits.set(db, cast.root, cast.acme.id, 2)
     for _ in range(30):
