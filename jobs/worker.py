@@ -92,6 +92,7 @@ class TurnWorker(Worker):
         try:
             self._horse_pid = horse.pid
             queue.quietly(then)
+            queue.quietly(queue.begin_turn, *turn)  # the horse does so, too, but one that is slow must not look lost
             horse.has_ended(_HEAD_START_SECONDS)
             self._spare = Horse()
             guard = Guard(horse, self.name, knocks=self._was_knocked, stops=lambda: self.stops, beat=self._beat)

@@ -12,8 +12,12 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from jobs import queue, submit
+from jobs import claims, leases, queue, records, submit
+from jobs.attempts import Outcome
 from jobs.models import Attempt, Task
+from jobs.records import Ended
+from jobs.states import State
+from tenants.clock import clock
 from tests import look
 from tests.factories import Cast
 from tests.waiting import until
@@ -100,8 +104,6 @@ def test_a_poison_pill_fails_nobody_else_and_is_claimed_alone(
 
 
 def test_a_task_whose_last_attempt_was_lost_is_claimed_alone(db: Session, cast: Cast) -> None:
-    from jobs import claims
-
     ids = [submit("test.note", business="acme") for _ in range(6)]
     db.execute(update(Task).where(Task.id.in_(ids[2:4])).values(claim_alone=True))
     batches = []
@@ -112,6 +114,40 @@ def test_a_task_whose_last_attempt_was_lost_is_claimed_alone(db: Session, cast: 
     assert set(look.scalars(select(Task.attempts))) == {0}  # what this transaction did is not committed
     db.commit()
     assert set(look.scalars(select(Task.attempts))) == {1}, "what is given back costs no attempt"
+
+
+@pytest.mark.parametrize("how", ["given back", "retry", "reaped"])
+def test_what_waits_again_names_no_worker(db: Session, cast: Cast, how: str) -> None:
+    id_ = submit("test.note", business="acme")
+    (claim,) = claims.claim(db, cast.acme.id, "default", limit=1, worker="w", lease_seconds=9)
+    if how == "given back":
+        claims.give_back(db, [claim])
+    elif how == "retry":
+        records.record(db, [Ended(claim, Outcome(State.PENDING, "retry"), 0.0, 1.0, 7)], "w")
+    else:
+        db.execute(update(Task).where(Task.id == id_).values(lease_until=clock(-1)))
+        leases.reap(db)
+    db.commit()
+    task = look.task(id_)
+    assert (task.state, task.worker, task.pid, task.started_at) == ("pending", None, None, None)
+
+
+def test_a_spare_that_is_slow_to_begin_its_turn_does_not_look_lost(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    worker = start("worker", "default")
+    first = submit("test.note", business="acme")
+    until(lambda: state(first) == "completed")
+    until(lambda: not Path(f"/proc/{begun(notes, first)[0][4]}").exists())
+    spare = int(until(Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text))
+    os.kill(spare, signal.SIGSTOP)
+    second = submit("test.note", business="globex")
+    queue.flush()
+    until(lambda: not queue.turns_queued("default"))
+    until(lambda: queue.missing_ticket(cast.globex.id, "default") is None, seconds=2)
+    assert not begun(notes, second)
+    os.kill(spare, signal.SIGCONT)
+    until(lambda: state(second) == "completed")
 
 
 def test_a_horse_dies_with_its_worker_and_leaves_no_two_runs(
