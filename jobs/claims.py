@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, exists, func, null, select, type_coerce, update
+from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, exists, func, select, type_coerce, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import NullType
@@ -228,7 +228,7 @@ def look_up(session: Session, business_id: int, user_ids: set[int | None], known
 
 
 def _give_back(session: Session, where: ColumnElement[bool]) -> None:
-    unbegun = {"attempts": _tasks.c.attempts - 1, "started_at": null()}
+    unbegun = {"attempts": _tasks.c.attempts - 1, **records.UNBEGUN}
     records.cancel(session, where, **unbegun)
     session.execute(
         update(_tasks)

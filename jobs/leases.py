@@ -83,7 +83,7 @@ def reap(session: Session) -> int:
     final = [row.id for row in lost if row.state in FINAL]
     session.execute(update(Task).where(Task.id.in_(final)).values(ended_at=clock()))
     back = [row.id for row in lost if row.state == State.PENDING]
-    session.execute(update(Task).where(Task.id.in_(back)).values(started_at=null()))
+    session.execute(update(Task).where(Task.id.in_(back)).values(records.UNBEGUN))
     for row in lost:
         if row.state == State.PENDING:
             queue.wake(session, row.business_id, row.queue)

@@ -23,6 +23,7 @@ from tenants.clock import clock
 _tasks: Table = Task.__table__  # type: ignore[assignment]
 INTERRUPTED = "interrupted"
 UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
+UNBEGUN: dict[str, Any] = {"started_at": null(), "worker": null(), "pid": null()}  # of what waits, again
 
 # All attempts of a batch as one JSON value: a hundred single INSERTs take PostgreSQL ten times as long.
 _INTO = """
@@ -117,7 +118,7 @@ def _moving(state: State, *, is_lost: bool) -> ReturningUpdate[Any]:
     elif not is_lost:  # what was lost keeps its place
         after |= {"next_try_at": clock(bindparam("wait"))}
     if state is State.PENDING:
-        after |= {"started_at": null()}
+        after |= UNBEGUN
     if state is State.CANCELED:
         after |= {"cause": INTERRUPTED}
     ours = and_(_tasks.c.id.in_(bindparam("ids", expanding=True)), _tasks.c.claim_token == bindparam("token"))

@@ -121,9 +121,8 @@ class World(RuleBasedStateMachine):
             need(0 < (new.lease_until - earliest).total_seconds() <= LEASE + 1, "3: a lease of its length", new)
         for id_, old in step.before.tasks.items():
             new = step.after.tasks[id_]
-            if id_ not in ids and new != old:  # it was unmarked, or claimed and given back, since another runs alone
-                same = old._replace(state="pending", worker=new.worker, pid=new.pid)
-                need(same == new, "9: the rest keeps its place", old, new)
+            if id_ not in ids and new != old:  # it was unmarked
+                need(old._replace(state="pending") == new, "9: the rest keeps its place", old, new)
         self.claims += [Held(one, worker) for one in got]
         return [Held(one, worker) for one in got]
 
