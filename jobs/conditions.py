@@ -221,7 +221,7 @@ def _id(written: str) -> int | None:
 
 
 def there(session: Session, business_id: int) -> list[Condition]:
-    """That a task was not deleted: a final one is gone at once, though that can be undone for a while. Mostly nothing."""
+    """That a task was not deleted: a final one is gone at once, though that can be undone. Mostly nothing."""
     deleted = select(Task.id).where(Task.undo_until.is_not(None), Task.business_id == business_id, Task.is_in(*FINAL))
     ids = session.scalars(deleted).all()
     return [Condition(Task.id.not_in(ids))] if ids else []
