@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Integer,
+    SQLColumnExpression,
     and_,
     bindparam,
     case,
@@ -153,6 +154,6 @@ def is_open() -> ColumnElement[bool]:
     return and_(Pause.ended_at.is_(None), or_(Pause.until.is_(None), Pause.until > clock()))
 
 
-def touching(business_id: int | ColumnElement[int]) -> ColumnElement[bool]:
+def touching(business_id: int | SQLColumnExpression[int]) -> ColumnElement[bool]:
     """True of a pause of this business or of the whole installation."""
     return or_(Pause.business_id.is_(None), Pause.business_id == business_id)

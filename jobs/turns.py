@@ -210,7 +210,7 @@ class _Turn:
             self._usual_seconds = took if usual is None else 0.8 * usual + 0.2 * took
 
     def _prepared(self, claim: Claim) -> Call:
-        """The call of its handler. A payload is read by its author's code, which may hang or kill: the parent sees it."""
+        """The call of its handler. Its author's code reads the payload and may hang or kill: the parent sees it."""
         self._show(claim)
         call = attempts.prepare(claim)
         self._board.idle()
