@@ -39,9 +39,10 @@ def index() -> Response:
     """What fits the words typed so far; everything there is to do without any."""
     q = storable(request.args.get("q", "")).strip()[:MAX_QUERY]
     groups = (
-        ("Tasks", list(_tasks(q))),
+        ("Task", list(_task(q))),
         ("Go to", _matching(q, _pages())),
         ("Do", _matching(q, _acts())),
+        ("Search", list(_search(q))),
         ("People", list(_people(q))),
         ("Switch business", list(_businesses(q))),
     )
@@ -74,7 +75,7 @@ def _acts() -> Iterator[Command]:
         yield Command("Switch between light and dark", url_for("home.help"), "moon", presses="theme")
 
 
-def _tasks(q: str) -> Iterator[Command]:
+def _task(q: str) -> Iterator[Command]:
     number = q.removeprefix("#")
     if number.isascii() and number.isdigit() and len(number) < 19:
         try:
@@ -85,6 +86,9 @@ def _tasks(q: str) -> Iterator[Command]:
             about = f"{row.state.capitalize()}, {row.user_name}"
             text = f"Task #{row.task.id}: {row.task.title or row.type_title}"
             yield Command(text, url_for("tasks.show", task_id=row.task.id), "list-check", about)
+
+
+def _search(q: str) -> Iterator[Command]:
     if q and g.actor.may(May.SEE_ALL):
         yield Command(f"Search tasks for “{q}”", url_for("tasks.index", q=q), "search")
 

@@ -31,7 +31,8 @@ def ada(visit: Visit, shop: Business, old: list[int]) -> Page:
 
 
 def test_a_new_task_is_there_within_three_seconds(ada: Page, shop: Business, cast: Cast) -> None:
-    expect(ada.locator("#live")).to_have_text("Updated just now")
+    expect(ada.locator("#live-text")).to_have_text("Updated just now")
+    expect(ada.locator("#live-rate")).to_have_text("Live · every 2 s")
     new = task(shop, cast.cleo, "completed")
     expect(row(ada, new)).to_be_visible(timeout=3000)
 

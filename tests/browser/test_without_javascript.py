@@ -33,7 +33,7 @@ def test_she_logs_in_switches_the_business_and_leaves(ada: Page, stack: Stack, s
     expect(ada).to_have_url(f"{stack.url}/b/{shop.slug}/tasks?sort=user")
     ada.locator(".switcher summary").click()
     ada.get_by_role("navigation", name="Business").get_by_role("link", name="Globex").click()
-    expect(ada).to_have_url(f"{stack.url}/b/globex/tasks")
+    expect(ada).to_have_url(f"{stack.url}/b/globex/tasks?sort=user")
     ada.locator(".admin summary").click()
     ada.get_by_role("navigation", name="Admin").get_by_role("link", name="Pauses").click()
     expect(ada).to_have_url(f"{stack.url}/b/globex/pauses")

@@ -1,9 +1,12 @@
 "use strict"; // The command palette: a combobox. The server names the options; here one of them is chosen.
 const options = () => [...$("palette-list").querySelectorAll("[role=option]")];
 const chosen = () => $("palette-list").querySelector("[aria-selected=true]");
+let goes = false; // Enter was pressed before the choices for these words were there
+const isOld = () => $("palette-list").dataset.q !== $("palette-q").value.trim();
 function openPalette() {
   if (!$("palette") || dialogs().length) return;
   $("palette-q").value = "";
+  goes = false;
   $("palette").showModal();
   $("palette-q").focus();
   $("palette-q").dispatchEvent(new CustomEvent("ask"));
@@ -20,13 +23,15 @@ function offer() { // new options are there
   choose(options()[0]);
   $("palette-list").scrollTop = 0;
   $("palette-count").textContent = `${n} ${n === 1 ? "choice" : "choices"}`;
+  if (goes && !isOld()) { goes = false; chosen()?.click(); }
 }
 on("keydown", (event) => {
   if (event.target.id !== "palette-q" || event.isComposing) return;
   const all = options();
+  if (event.key !== "Enter") goes = false;
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && all.length) choose(all[(all.indexOf(chosen()) + step + all.length) % all.length]);
-  else if (event.key === "Enter") chosen()?.click();
+  else if (event.key === "Enter" && !(goes = isOld())) chosen()?.click();
   if (step || event.key === "Enter") event.preventDefault();
 });
 on("mousemove", (event) => {
