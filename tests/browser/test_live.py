@@ -15,6 +15,9 @@ from tests.browser.people import Trouble, dialog, row, sign_in, toast
 from tests.factories import Cast
 from tests.webapp.rows import task
 
+AGO = """() => { const one = document.querySelector(".cell-created relative-time");
+    const told = /^([1-9][0-9]?) seconds? ago$/.exec(one?.shadowRoot?.textContent);
+    return told && Number(told[1]); }"""
 INSIDE = """() => { const part = document.createElement("p"); part.id = "inside";
     part.setAttribute("hx-get", location.pathname); part.setAttribute("hx-trigger", "every 1s");
     part.setAttribute("hx-swap", "none"); document.getElementById("dialog-body").append(part); htmx.process(part); }"""
@@ -64,11 +67,8 @@ def test_a_list_that_has_not_changed_is_answered_304_and_empty(ada: Page, shop: 
 
 
 def test_times_go_on_while_nothing_is_sent(ada: Page) -> None:
-    cell = ada.locator(".cell-created relative-time").first
-    expect(cell).to_have_text(re.compile(r"^[1-9]\d? seconds? ago$"))
-    before = cell.inner_text()
-    expect(cell).not_to_have_text(before)
-    expect(cell).to_have_text(re.compile(r"^\d\d? seconds ago$"))
+    first = ada.wait_for_function(AGO).json_value()
+    ada.wait_for_function(f"(first) => ({AGO})() > first", arg=first)
 
 
 def test_what_was_fetched_by_another_search_is_not_taken_for_unchanged(ada: Page, shop: Business, cast: Cast) -> None:
@@ -158,7 +158,7 @@ def test_a_server_that_is_lost_turns_the_mark_amber_and_it_comes_back(ada: Page,
     ada.context.set_offline(False)
     expect(live).not_to_have_attribute("data-lost", "")
     expect(ada.locator("#live-text")).to_have_text("Updated just now")
-    trouble.met[:] = [one for one in trouble.met if "ERR_INTERNET_DISCONNECTED" not in one]
+    trouble.met[:] = [one for one in trouble.met if not re.search("ERR_INTERNET_DISCONNECTED|Failed to fetch", one)]
 
 
 def test_what_she_asked_for_and_did_not_get_is_tried_again(ada: Page, trouble: Trouble) -> None:
@@ -182,6 +182,6 @@ def test_a_login_that_expired_leads_to_the_login_and_back(visit: Visit, shop: Bu
     page.goto(f"/b/{shop.slug}/tasks?state=failed&sort=user")
     at = page.url
     page.context.clear_cookies()
-    page.wait_for_url("**/login?next=*")
+    page.wait_for_url(re.compile(r"/login\?next="))
     sign_in(page, "ada")
     expect(page).to_have_url(at)

@@ -23,6 +23,9 @@ on("htmx:finally:request", ({ detail: { ctx } }) => {
   const message = page.querySelector("[data-message]")?.textContent || "Sluice did not answer. Try again in a moment.";
   toast({ level: "error", message, retry: ctx.request.method === "GET" && ctx.sourceEvent && (() => again(ctx)) });
 });
+on("htmx:before:history:update", (event) => { // what did not answer is not where one is
+  if (event.detail.response?.status >= 400) event.preventDefault();
+});
 const explained = (ctx) => ctx.swap !== "none" && ctx.status === "swapped";
 function again({ sourceElement: one, sourceEvent: { type } }) {
   if (one.isConnected) one.dispatchEvent(new Event(type, { bubbles: true, cancelable: true }));
