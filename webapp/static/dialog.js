@@ -19,10 +19,13 @@ document.addEventListener("close", (event) => {
   if (event.target !== $("dialog")) return;
   document.body.append($("toasts"));
   $("dialog-body").replaceChildren();
-  $(opener?.id)?.focus({ preventScroll: true });
+  refocus();
   if (views) { leaving = true; history.go(-views); views = 0; }
   refresh();
 }, true);
+const refocus = () => $(opener?.id)?.focus({ preventScroll: true });
+// A step of the history resets the focus when it is done
+globalThis.navigation?.addEventListener("navigatesuccess", () => { if (!$("dialog").open && document.activeElement === document.body) refocus(); });
 on("mousedown", (event) => { if (event.target === $("dialog") && !typed) leaveDialog(); });
 on("click", (event) => { if (event.target.closest("[data-close]")) leaveDialog(); });
 

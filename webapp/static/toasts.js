@@ -28,6 +28,6 @@ on("click", (event) => {
   const { undo } = event.target.closest("[data-undo]")?.dataset ?? {};
   if (undo) htmx.ajax("POST", undo, { swap: "none" });
   if (event.target.closest("[data-retry]")) note.retry();
-  if (undo || event.target.closest("button")) note.remove();
+  if (undo || event.target.closest("button[type=button]")) note.remove(); // a form must stay to be sent
 });
 on("DOMContentLoaded", () => document.querySelectorAll(".toast-note").forEach((note) => keep(note, note.querySelector("form") ? 30 : 10)));
