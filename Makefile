@@ -31,7 +31,7 @@ check: $(TEST_READY) ## Style, types, import contracts, and the rules for routes
 test: check ## Check, then run all tests, two files at a time (ARGS="-k pause" picks some)
 	CHROMIUM="$$(scripts/chromium.sh)" && export CHROMIUM && exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-bench: $(TEST_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory" ROUNDS=5 QUICK=1)
+bench: $(TEST_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory pages" ROUNDS=5 QUICK=1)
 	@$(BIN)/python -m bench
 
 bench-peers: $(PEERS_READY) ## Install the peers that `make bench` runs beside the engine, apart from Sluice's environment

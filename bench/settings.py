@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "var" / "peers" / "bin"
 RESULTS = ROOT / "bench" / "results"
 
-SCENARIOS = ("drain", "pickup", "submit", "pause", "fairness", "memory")
+SCENARIOS = ("drain", "pickup", "submit", "pause", "fairness", "memory", "pages")
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,12 @@ class Settings:
     discarded: int
     tasks: int
     workers: int
+    rows: int
     quick: bool
 
     @classmethod
     def from_env(cls) -> Settings:
-        """BENCH, ROUNDS, TASKS, WORKERS and QUICK."""
+        """BENCH, ROUNDS, TASKS, WORKERS, ROWS and QUICK."""
         quick = os.environ.get("QUICK", "") not in ("", "0")
         asked = os.environ.get("BENCH", "").replace("pick-up", "pickup").split()
         unknown = set(asked) - set(SCENARIOS)
@@ -38,6 +39,7 @@ class Settings:
             discarded=0 if quick else 1,
             tasks=int(os.environ.get("TASKS") or (4_000 if quick else 40_000)),
             workers=int(os.environ.get("WORKERS") or 2),
+            rows=int(os.environ.get("ROWS") or (20_000 if quick else 1_000_000)),
             quick=quick,
         )
 

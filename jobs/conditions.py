@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, String, and_, false, literal, or_, select, text
+from sqlalchemy import ColumnElement, String, and_, false, literal, or_, select, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from jobs import task_types
 from jobs.filters import Origin, Priority, TaskFilter
@@ -41,6 +42,7 @@ class Condition:
 
     clause: ColumnElement[bool]
     width: int | None = None
+    users: Collection[int | None] | None = None  # whose tasks it is about, if that is what it says
 
 
 def visible(by: Actor) -> list[Condition]:
@@ -81,13 +83,13 @@ def of_users(ids: Collection[int | None]) -> Condition:
     clauses = [Task.user_id.in_(known) if len(known) < _MANY else _within(Task.user_id, known)] if known else []
     if None in ids:
         clauses.append(Task.user_id.is_(None))
-    return Condition(or_(false(), *clauses), len(ids))
+    return Condition(or_(false(), *clauses), len(ids), ids)
 
 
 class _within(FunctionElement[bool]):  # noqa: N801 - it reads as an SQL function
     """A column has one of many numbers, which travel as one value: a parameter for each costs more than the query."""
 
-    type = Boolean()
+    type = NullType()  # type: ignore[assignment]  # of a Boolean SQLite would get "= 1", which no index knows
     inherit_cache = True
 
     def __init__(self, column: Any, numbers: Sequence[int]) -> None:

@@ -33,7 +33,7 @@ def count_states(session: Session, scope: Scope, asked: Sequence[Condition]) -> 
     few = gathering.source(session, scope, asked) if asked else None
     if few is not None:
         return _with_all(_group(session, scope, few, only, None))
-    shown = (_group(session, part, by_id(part), only, _limit(part, only)) for part in _parts(scope))
+    shown = (_of_part(session, part, only) for part in _parts(scope))
     return _with_all({state: count for each in shown for state, count in each.items()})
 
 
@@ -43,9 +43,14 @@ def _parts(scope: Scope) -> Iterable[Scope]:
     return [part for kind in kinds if (part := scope.of(*kind)).states]
 
 
-def _limit(part: Scope, only: Clauses) -> int:
-    is_judged = part.states <= WAITING and bool(part.standing.pauses)
-    return LOOK if only or is_judged else LIMIT + 1
+def _of_part(session: Session, part: Scope, only: Clauses) -> dict[State, Count]:
+    strands, is_judged = by_id(part), part.states <= WAITING and bool(part.standing.pauses)
+    if only or is_judged:
+        return _group(session, part, strands, only, LOOK)
+    state = State.PENDING if part.states == WAITING else next(iter(part.states))
+    entries = select(Task.id).where(*strands[0].where).limit(LIMIT + 1).subquery()
+    number = session.scalar(select(func.count()).select_from(entries)) or 0
+    return dict.fromkeys(part.states, Count(0)) | {state: Count(min(number, LIMIT), number > LIMIT)}
 
 
 def _group(

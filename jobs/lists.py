@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, contains_eager
 
-from jobs import conditions, gathering, judge, orders, pages, tasks, walks
+from jobs import conditions, gathering, judge, orders, pages, people, tasks, walks
 from jobs.conditions import Condition
 from jobs.counting import Count, count_states
 from jobs.filters import TaskFilter, View
@@ -51,6 +51,7 @@ class _Question:
 
     scope: Scope
     asked: Sequence[Condition]
+    all_states: frozenset[State]  # whatever state is chosen
 
     @property
     def only(self) -> Clauses:
@@ -113,10 +114,12 @@ def _question(session: Session, by: Actor, wanted: TaskFilter) -> _Question:
     standing = judge.standing(session, by.business.id)
     asked = [*conditions.visible(by), *conditions.matching(session, by.business.id, wanted, standing)]
     asked += conditions.there(session, by.business.id)
-    states = frozenset(wanted.view.states) & (frozenset({wanted.state}) if wanted.state else frozenset(State))
+    states = frozenset(wanted.view.states)
+    if wanted.late:
+        states &= {State.RUNNING, State.CANCELLING}
     alone = next((one for one in asked if one.width == 1), None)
-    days = tuple(conditions.days(wanted))
-    return _Question(Scope(by.business.id, wanted.view, states, standing, alone, days), asked)
+    scope = Scope(by.business.id, wanted.view, states, standing, alone, tuple(conditions.days(wanted)))
+    return _Question(scope.of(wanted.state) if wanted.state else scope, asked, states)
 
 
 def _mine(session: Session, by: Actor, tab: Tab) -> _Question:
@@ -129,7 +132,7 @@ def _mine(session: Session, by: Actor, tab: Tab) -> _Question:
     elif tab is Tab.FAILED:
         asked.append(Condition(or_(Task.state != State.CANCELLING, Task.undo_until.is_not(None))))
         states |= {State.CANCELLING}
-    return _Question(Scope(by.business.id, View.ALL, states, standing, mine), asked)
+    return _Question(Scope(by.business.id, View.ALL, states, standing, mine), asked, states)
 
 
 def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
@@ -142,11 +145,13 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         return _page(session, question, replace(wanted, before=""))  # nothing is newer any more: begin anew
     shown, stop = found.places[: wanted.size], found.stopped_at
     beyond = shown[-1] if len(found.places) > wanted.size else stop
-    behind = (shown[0] if shown else stop) if cursor else None
+    behind = (shown[0] if shown else stop or _next_to(cursor, way.descending)) if cursor else None
     if backwards:
         shown = shown[::-1]
     newer, older = (beyond, behind) if backwards else (behind, beyond)
-    total = count_states(session, scope, question.asked)[None]
+    every = replace(scope, states=question.all_states)
+    counted = count_states(session, every, question.asked)
+    total = counted.get(wanted.state, Count(0)) if every.states != scope.states else counted[None]
     return Page(
         rows=_rows(session, shown, scope.standing),
         total=total.number,
@@ -154,14 +159,24 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         newer=pages.encode(newer),
         older=pages.encode(older),
         looked_back_to=_created(session, stop),
+        counts=counted,
     )
+
+
+def _next_to(place: Place, descending: bool) -> Place:
+    """So near behind a place that what comes before it begins with the task there."""
+    return place[0], place[1] - 1 if descending else place[1] + 1
 
 
 def _find(session: Session, question: _Question, sort: str, way: Way) -> Found:
     few = gathering.source(session, question.scope, question.asked)
     if few is not None:
         return gathering.gather(session, question.scope, few, sort, way)
-    return walks.walk(session, orders.order(session, question.scope, sort), way)
+    if sort == "user":
+        order = people.by_name(session, question.scope, question.asked)
+    else:
+        order = orders.order(session, question.scope, sort)
+    return walks.walk(session, order, way)
 
 
 def _rows(session: Session, places: Sequence[Place], standing: judge.Standing) -> list[Row]:

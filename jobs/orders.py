@@ -15,7 +15,6 @@ from jobs.conditions import SCHEDULER, Condition
 from jobs.filters import View
 from jobs.judge import Standing
 from jobs.models import Task
-from jobs.people import by_name
 from jobs.states import FINAL, WAITING, State
 from jobs.walks import Clauses, Order, Place, Segment, Strand
 from tenants.clock import UtcDateTime
@@ -29,7 +28,7 @@ RANKS = {
 }
 UNTITLED = "untitled"  # what Active tasks call a task without a title
 NEVER = datetime(9000, 1, 1, tzinfo=UTC)  # when what waits was started
-SORTABLE = 5_000  # tasks of one type or user that are sorted by id; more of them are met often enough on a walk
+SORTABLE = 2_000  # tasks of one type or user that are sorted by id; more of them are met often enough on a walk
 _LIVE = (State.RUNNING, State.CANCELLING)
 _LISTED: dict[str, ColumnElement[Any]] = {  # as partial indexes have it
     "priority": literal_column("tasks.priority <> 0"),
@@ -70,9 +69,7 @@ class Scope:
 
 
 def order(session: Session, scope: Scope, sort: str) -> Order:
-    """The order by this sort."""
-    if sort == "user":
-        return by_name(session, scope.business_id, by_id(scope), scope.in_states)
+    """The order by this sort; `jobs.people` has the one by user."""
     segments = list(_segments(session, scope, sort))
 
     def from_(start: Place | None, descending: bool) -> Iterator[Segment]:

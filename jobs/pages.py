@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from jobs import task_types
 from jobs.conditions import SCHEDULER
+from jobs.counting import Count
 from jobs.judge import Standing
 from jobs.models import Task
 from jobs.payloads import storable
@@ -56,6 +57,7 @@ class Page:
     newer: str | None
     older: str | None
     looked_back_to: datetime | None = None
+    counts: Mapping[State | None, Count] = field(default_factory=dict)  # as `lists.counts` tells them
 
     def pause_ids(self) -> set[int]:
         """The pauses that hold tasks of this page."""

@@ -6,87 +6,107 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from jobs.conditions import SCHEDULER, of_users
+from jobs.conditions import SCHEDULER, Condition, of_users
 from jobs.models import Task
-from jobs.walks import Clauses, Order, Place, Segment, Strand
+from jobs.orders import Scope, by_id
+from jobs.walks import Order, Place, Segment, Strand
 from tenants.models import User
 
 AT_ONCE = 50  # looked up at once
 FEW = 60  # tasks of one person that are fetched together with those of others
-SORTABLE = 5_000
+SPARSE = 800  # the same, when only some of them are asked for
+SORTABLE = 2_000
 _NAMELESS = SCHEDULER.lower()
 
 _Person = tuple[str, int | None, int]  # name, id, and how many tasks up to SORTABLE + 1
 
 
-def by_name(session: Session, business_id: int, all_: Sequence[Strand], in_states: Clauses) -> Order:
-    """People in the order of their names; `all_` is everybody's tasks by id, for those who have very many."""
+def by_name(session: Session, scope: Scope, asked: Sequence[Condition]) -> Order:
+    """People in the order of their names, with those of their tasks that are in the scope."""
+    known = [set(one.users) for one in asked if one.users is not None]
+    among = set[int | None].intersection(*known) if known else None
+    few = SPARSE if asked else FEW
 
     def segments(start: Place | None, descending: bool) -> Iterator[Segment]:
         batch: list[_Person] = []
-        for _, same in groupby(_people(session, business_id, start, descending), key=lambda one: one[0]):
+        for _, same in groupby(_people(session, scope, among, start, descending), key=lambda one: one[0]):
             people = list(same)
-            if sum(count for _, _, count in people) <= FEW:
+            if _tasks(people) <= few:
                 batch += people
-                if sum(count for _, _, count in batch) > FEW:
-                    yield _together(business_id, batch, in_states)
-                    batch = []
-                continue
+                if _tasks(batch) <= few:
+                    continue
+                people = []
             if batch:
-                yield _together(business_id, batch, in_states)
+                yield _together(scope, batch)
                 batch = []
-            yield _alone(business_id, people, all_, in_states)
+            if people:
+                yield _alone(scope, people)
         if batch:
-            yield _together(business_id, batch, in_states)
+            yield _together(scope, batch)
 
     return segments
 
 
-def _together(business_id: int, people: Sequence[_Person], in_states: Clauses) -> Segment:
+def _tasks(people: Sequence[_Person]) -> int:
+    return sum(count for _, _, count in people)
+
+
+def _together(scope: Scope, people: Sequence[_Person]) -> Segment:
     clause = of_users([id_ for _, id_, _ in people]).clause
-    strand = Strand((Task.business_id == business_id, clause), in_states)
+    strand = Strand((scope.here, clause), scope.in_states)
     return Segment([strand], names={id_: name for name, id_, _ in people})
 
 
-def _alone(business_id: int, people: Sequence[_Person], all_: Sequence[Strand], in_states: Clauses) -> Segment:
+def _alone(scope: Scope, people: Sequence[_Person]) -> Segment:
     strands: list[Strand] = []
     for _, id_, count in people:
         clause = of_users([id_]).clause
         if count > SORTABLE:
-            strands += [replace(one, only=(*one.only, clause)) for one in all_]
+            strands += [replace(one, only=(*one.only, clause)) for one in by_id(scope)]
         else:
-            strands.append(Strand((Task.business_id == business_id, clause), in_states, few=True))
+            strands.append(Strand((scope.here, clause), scope.in_states, few=True))
     return Segment(strands, key=people[0][0])
 
 
-def _people(session: Session, business_id: int, start: Place | None, descending: bool) -> Iterator[_Person]:
+def _people(
+    session: Session, scope: Scope, among: set[int | None] | None, start: Place | None, descending: bool
+) -> Iterator[_Person]:
     """Everybody who has tasks in the business, the Scheduler among them, from a name on."""
-    name, nameless = start[0] if start else None, True
+    name, nameless = start[0] if start else None, among is None or None in among
     including = True
+    everybody = _everybody(scope.business_id, among)
     while True:
-        some = _some(session, business_id, name, including, descending)
+        some = _some(session, everybody, (name, including), descending)
         last = some[-1][0] if some else None
         for person in some:
             if nameless and (person[0] < _NAMELESS if descending else person[0] > _NAMELESS):
                 nameless = False
-                yield from _scheduler(session, business_id, start, descending)
+                yield from _scheduler(session, scope.business_id, start, descending)
             yield person
         if len(some) < AT_ONCE:
             break
         name, including = last, False
     if nameless:
-        yield from _scheduler(session, business_id, start, descending)
+        yield from _scheduler(session, scope.business_id, start, descending)
 
 
-def _some(session: Session, business_id: int, name: str | None, including: bool, descending: bool) -> Sequence[_Person]:
-    """The next people, and all who are called like the last of them."""
+def _everybody(business_id: int, among: set[int | None] | None) -> Select[tuple[str, int, int]]:
+    """Name, id and number of tasks of all who have any."""
     entries = select(Task.id).where(Task.business_id == business_id, Task.user_id == User.id).correlate(User)
     count = select(func.count()).select_from(entries.limit(SORTABLE + 1).subquery()).scalar_subquery()
-    everybody = select(User.sort_name, User.id, count).where(entries.exists())
+    query = select(User.sort_name, User.id, count).where(entries.exists())
+    return query if among is None else query.where(User.id.in_(sorted(one for one in among if one is not None)))
+
+
+def _some(
+    session: Session, everybody: Select[tuple[str, int, int]], after: tuple[str | None, bool], descending: bool
+) -> Sequence[_Person]:
+    """The next people, from a name on or after it, and all who are called like the last of them."""
     query = everybody.order_by(User.sort_name.desc() if descending else User.sort_name.asc()).limit(AT_ONCE)
+    name, including = after
     if name is not None:
         bound = (User.sort_name <= name) if descending else (User.sort_name >= name)
         query = query.where(bound if including else bound & (User.sort_name != name))

@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 
 from jobs.models import Task
 
-_FEW = 100  # what fetching a handful of users is counted as
-SCAN = 20_000  # entries of indexes that a page looks at before it stops: some 10 ms
+_AT_LEAST = 200  # what a segment is counted as, since asking costs, too
+SCAN = 5_000  # entries of indexes that a page looks at before it stops: some 10 ms
+
+SCATTERED = 1_000  # the same where neighbours in the index lie far apart in the table
 
 Place = tuple[Any, int]  # a key, and the id of a task that has it
 Clauses = tuple[ColumnElement[bool], ...]
@@ -71,7 +73,7 @@ def walk(session: Session, order: Order, way: Way) -> Found:
     left = SCAN
     for segment in order(way.start, way.descending):
         part, looked = _along(session, segment, replace(way, limit=way.limit - len(places)), max(left, 1))
-        places, left = places + part.places, left - looked
+        places, left = places + part.places, left - max(looked, _AT_LEAST)
         if len(places) >= way.limit:
             return Found(places[: way.limit])
         if part.stopped_at:
@@ -92,7 +94,9 @@ def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Fou
 
 def _fetch(session: Session, segment: Segment, strand: Strand, way: Way, scan: int) -> tuple[Found, int]:
     if segment.names is not None:
-        return _fetch_names(session, segment.names, strand, way)
+        return _fetch_names(session, segment.names, strand, way, scan)
+    if segment.column is Task.sort_title:
+        scan = min(scan, SCATTERED)
     entries, checks = _entries(segment, strand, way), (*strand.only, *way.only)
     if strand.few:
         checks = (*checks, *_beyond(segment, way))
@@ -107,13 +111,23 @@ def _fetch(session: Session, segment: Segment, strand: Strand, way: Way, scan: i
     return Found(places, _place(segment, last)), looked
 
 
-def _fetch_names(session: Session, names: Mapping[int | None, str], strand: Strand, way: Way) -> tuple[Found, int]:
+def _fetch_names(
+    session: Session, names: Mapping[int | None, str], strand: Strand, way: Way, scan: int
+) -> tuple[Found, int]:
     """All of a few users, sorted here."""
-    query = select(Task.user_id, Task.id).where(*strand.where, *strand.only, *way.only)
-    places = [(names[user_id], id_) for user_id, id_ in session.execute(query)]
-    if start := way.start:
-        places = [one for one in places if (one < start if way.descending else one > start)]
-    return Found(places), _FEW
+    checks = (*strand.only, *way.only)
+    fits = and_(true(), *checks).label("fits")
+    rows = session.execute(select(Task.user_id, Task.id, fits).where(*strand.where)).all()
+    every = sorted(((names[row.user_id], row.id) for row in rows), reverse=way.descending)
+    every = [one for one in every if _is_beyond(one, way)]
+    passing = {row.id for row in rows if row.fits}
+    places = [one for one in every if one[1] in passing]
+    is_over = len(places) < way.limit and scan <= max(len(rows), _AT_LEAST) and every
+    return Found(places, every[-1] if is_over else None), len(rows)
+
+
+def _is_beyond(place: Place, way: Way) -> bool:
+    return way.start is None or (place < way.start if way.descending else place > way.start)
 
 
 def _entries(segment: Segment, strand: Strand, way: Way) -> Select[Any]:

@@ -77,6 +77,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(orders, "SORTABLE", 3)
         monkeypatch.setattr(people, "SORTABLE", 3)
         monkeypatch.setattr(people, "FEW", 2)
+        monkeypatch.setattr(people, "SPARSE", 2)
         monkeypatch.setattr(people, "AT_ONCE", 2)
     return str(request.param)
 
