@@ -33,7 +33,7 @@ _is_touched = or_(
     and_(exists().where(Pause.settled_at.is_(None), Pause.business_id.is_(None)), _is_waiting),
 )
 _is_released = and_(
-    exists().where(Pause.settled_at.is_(None), ~judge.is_open(), judge.touching(Business.id)),
+    exists().where(Pause.settled_at.is_(None), ~judge.is_open(), judge.touching(Business.id.expression)),
     exists().where(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(State.PAUSED)),
 )
 

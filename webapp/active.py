@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, g
 
-from jobs import backlog
+from jobs import backlog, pauses
 from jobs.filters import View
 from tenants.permissions import May
 from webapp import db, htmx, lists
@@ -18,7 +18,12 @@ bp = business_blueprint("active")
 def index() -> Response:
     """The live queue: waiting, running and cancelling tasks."""
     return lists.page(
-        View.ACTIVE, "active/index.html", around=lambda: {"backlogs": backlog.search(db.session, g.actor)}
+        View.ACTIVE,
+        "active/index.html",
+        around=lambda: {
+            "backlogs": backlog.search(db.session, g.actor),
+            "in_force": pauses.in_force(db.session, g.actor),
+        },
     )
 
 

@@ -34,6 +34,8 @@ def index() -> Response:
         counts={one: lists.count_own(db.session, g.actor, one) for one in Tab},
         found=found,
         wanted=wanted,
+        in_force=pauses.in_force(db.session, g.actor, own=True),
+        own=True,
         held_by=pauses.of_tasks(db.session, g.actor, found.pause_ids()),
     )
 
