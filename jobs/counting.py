@@ -48,8 +48,10 @@ def _of_part(session: Session, part: Scope, only: Clauses) -> dict[State, Count]
     if only or is_judged:
         return _group(session, part, strands, only, LOOK)
     state = State.PENDING if part.states == WAITING else next(iter(part.states))
-    entries = select(Task.id).where(*strands[0].where).limit(LIMIT + 1).subquery()
-    number = session.scalar(select(func.count()).select_from(entries)) or 0
+    entries = select(Task.id).where(*strands[0].where).limit(LIMIT + 1)
+    if not strands[0].few:
+        entries = entries.order_by(Task.id)  # or PostgreSQL may read the table, and not stop for long
+    number = session.scalar(select(func.count()).select_from(entries.subquery())) or 0
     return dict.fromkeys(part.states, Count(0)) | {state: Count(min(number, LIMIT), number > LIMIT)}
 
 
@@ -61,6 +63,8 @@ def _group(
         checks = (*strand.only, *only)
         fits = and_(*checks) if checks else true()
         entries = select(_shown(scope).label("shown"), fits.label("fits")).select_from(Task).where(*strand.where)
+        if limit is not None and not strand.few:
+            entries = entries.order_by(Task.id)
         some = entries.limit(limit).subquery()
         for state, does, number in session.execute(
             select(some.c.shown, some.c.fits, func.count()).group_by(some.c.shown, some.c.fits)
