@@ -98,20 +98,23 @@ def test_deleting_a_waiting_task_cancels_it(ada: Page, waiting: int) -> None:
     expect(row(ada, waiting)).to_contain_text("Pending")
     ada.get_by_role("link", name=f"Delete task {waiting}").click()
     dialog(ada).get_by_role("button", name="Delete task").click()
-    expect(toast(ada)).to_contain_text(f"Task {waiting} is canceled.")
-    expect(row(ada, waiting)).to_contain_text("Canceled")
+    expect(toast(ada)).to_contain_text(f"Task {waiting} will not start.")
+    expect(row(ada, waiting)).to_contain_text("Cancelling")
     expect(row(ada, waiting)).to_contain_text("deleted")
+    toast(ada).get_by_role("button", name="Undo").click()
+    expect(row(ada, waiting)).to_contain_text("Pending")
 
 
 def test_deleting_what_is_over_takes_it_away_and_the_focus_goes_on(
     ada: Page, shop: Business, cast: Cast, waiting: int
 ) -> None:
     over = task_row(shop, cast.cleo, "failed")
-    ada.get_by_role("link", name=f"Delete task {over}").click()
-    expect(dialog(ada)).to_contain_text("The task and its log are removed for good.")
-    dialog(ada).get_by_role("button", name="Delete task").click()
+    ada.get_by_role("button", name=f"Delete task {over}").click()
     expect(row(ada, over)).to_have_count(0)
-    assert find_task(over) is None
+    expect(toast(ada).get_by_role("button", name="Undo")).to_be_visible()
+    task = find_task(over)
+    assert task
+    assert task.undo_until, "for half a minute"
     expect(row(ada, waiting).locator(":focus")).to_have_count(1)
 
 
@@ -123,4 +126,4 @@ def test_ben_deletes_his_own_task(visit: Visit, shop: Business, waiting: int) ->
     dialog(ben).get_by_role("button", name="Delete task").click()
     expect(ben.locator("#background-list")).to_contain_text("There are no tasks to show")
     ben.get_by_role("link", name="Failed").click()
-    expect(row(ben, waiting)).to_contain_text("Canceled")
+    expect(row(ben, waiting)).to_contain_text("Deleted by Ben Ito")
