@@ -51,8 +51,8 @@ def row(page: Page, task_id: int) -> Locator:
 
 def rows(page: Page) -> list[int]:
     """The ids of the tasks that a list shows, in order."""
-    ids = page.locator("tr[id^=task-], li[id^=task-]").evaluate_all("all => all.map((one) => one.id)")
-    return [int(one.removeprefix("task-")) for one in ids]
+    ids = page.locator("tr[id^=task-], li[id^=own-]").evaluate_all("all => all.map((one) => one.id)")
+    return [int(one.partition("-")[2]) for one in ids]
 
 
 def column(page: Page, name: str) -> list[str]:

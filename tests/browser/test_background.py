@@ -65,7 +65,7 @@ def test_the_badge_follows_what_is_not_over(visit: Visit, shop: Business, cast: 
     expect(badge).to_be_hidden()
     for _ in range(2):
         rows.task(shop, cast.ben, next_try_at=tomorrow())
-    expect(badge).to_have_text("2 unfinished")
+    expect(badge).to_have_text("2 open")
     assert ben.locator("#live").count() == 0
 
 

@@ -54,12 +54,12 @@ def test_the_badge_counts_what_is_not_over_and_no_more_than_99(cast: Cast, ben: 
     for state in ("pending", "running", "completed", "failed"):
         rows.task(cast.acme, cast.ben, state)
     rows.task(cast.globex, cast.ada)
-    assert badge(ben) == "2 unfinished"
-    assert badge(ada) == "0 unfinished"
-    assert "Background-Tasks 2 unfinished" in ben.get("/help").text
+    assert badge(ben) == "2 open"
+    assert badge(ada) == "0 open"
+    assert "Background-Tasks 2 open" in ben.get("/help").text
     for _ in range(98):
         rows.task(cast.acme, cast.ben)
-    assert badge(ben) == "99+ unfinished"
+    assert badge(ben) == "99+ open"
 
 
 def test_a_member_of_elsewhere_gets_no_badge(cast: Cast, as_user: Callable[..., Browser]) -> None:
