@@ -214,6 +214,21 @@ def test_a_deleted_waiting_task_comes_back_with_undo_and_without_it_does_not(
     expect(dialog(ada)).to_contain_text("Canceled by Ada Lovelace: deleted")
 
 
+def test_what_somebody_else_deletes_meanwhile_is_told(visit: Visit, shop: Business, cast: Cast) -> None:
+    held = {"claim_token": "t", "lease_until": clock(600), "started_at": clock(), "attempts": 1}
+    id_ = task_row(shop, cast.ben, "running", **held)
+    ada = opened(at_list(visit, shop), id_)
+    with transaction() as session:
+        session.delete(session.get_one(Task, id_))
+    expect(dialog(ada)).to_contain_text("Not found")
+    asked: list[str] = []
+    ada.on("request", lambda one: asked.append(one.url) if f"/tasks/{id_}" in one.url else None)
+    ada.wait_for_timeout(1500)
+    assert asked == []
+    ada.get_by_role("button", name="Close").click()
+    expect(ada).to_have_url(re.compile(r"/tasks\?size=25$"))
+
+
 def test_copying_works_where_browsers_keep_their_clipboard(visit: Visit, shop: Business, cast: Cast) -> None:
     id_ = task_row(shop, cast.ben, "failed", payload={"times": 2**70})
     ada = at_list(visit, shop)
