@@ -61,10 +61,11 @@ def until_text(value: datetime) -> str:
 def moment(value: datetime) -> Markup:
     """A time to the second, as the user's clock shows it: for what follows each other closely."""
     local = value.astimezone(user_zone())
+    day = f"{local:%d %b}" if local.year == datetime.now(user_zone()).year else f"{local:%d %b %Y}"
     return Markup('<time datetime="{utc}" title="{long}">{short}</time>').format(
         utc=value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         long=f"{local:%d %b %Y, %H:%M:%S} {local.tzname()}",
-        short=f"{local:%d %b, %H:%M:%S}",
+        short=f"{day}, {local:%H:%M:%S}",
     )
 
 
