@@ -98,7 +98,7 @@ class BulkForm(FlaskForm):
     ids = SelectMultipleField(coerce=int, validate_choice=False)
     all = BooleanField("All")
     last_id = IntegerField("Up to", [Optional(), NumberRange(0)])
-    priority = IntegerField("Priority", [Optional()])
+    priority = IntegerField("Priority")
 
     def validate_ids(self, field: SelectMultipleField) -> None:
         """Something is chosen."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from werkzeug.test import TestResponse
 
+from jobs import turns
 from tests.factories import Cast
 from tests.webapp import rows
 from tests.webapp.client import Browser, Document
@@ -59,7 +59,7 @@ def test_deleting_many_can_be_undone(cast: Cast, ada: Browser) -> None:
     assert [_state(id_) for id_ in ticked] == ["pending", "completed"]
 
 
-def test_all_that_match_is_a_task_of_its_own(cast: Cast, ada: Browser, work: Callable[..., None]) -> None:
+def test_all_that_match_is_a_task_of_its_own(cast: Cast, ada: Browser) -> None:
     matching = [rows.task(cast.acme, cast.ben) for _ in range(3)]
     cleo = rows.task(cast.acme, cast.cleo)
     asked = ada.htmx("/b/acme/bulk-acts/new?act=interrupt&all=1&q=user:ben&view=all")
@@ -69,7 +69,7 @@ def test_all_that_match_is_a_task_of_its_own(cast: Cast, ada: Browser, work: Cal
     answer = ada.act("/b/acme/bulk-acts", act="interrupt", all=1, q="user:ben", view="all", last_id=last_id)
     assert answer.status_code == 204
     operation = int(str(_toast(answer)["href"]).rpartition("/")[2])
-    work("acme", "operations")
+    turns.run(cast.acme.id, "operations", "here")
     page = ada.get(f"/b/acme/tasks/{operation}")
     assert "3 of 3" in page.text
     assert [_state(id_) for id_ in (*matching, cleo, later)] == ["canceled"] * 3 + ["pending"] * 2

@@ -25,7 +25,8 @@ def test_an_export_is_a_task_with_the_filter_of_the_list(cast: Cast, ada: Browse
     task = rows.find_task(id_)
     assert task
     assert (task.task_type, task.user_id, task.business_id) == ("tasks.export", cast.ada.user.id, cast.acme.id)
-    assert task.payload == {"filter": {"q": "ben", "state": "failed", "sort": "user"}}
+    wanted = {"q": "ben", "state": "failed", "sort": "user"}
+    assert task.payload == {"filter": wanted, "view": "all", "zone": "UTC"}
     ada.get(toast["href"])
 
 
