@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from jobs import queue, tasks
 from jobs.models import Entry, Task
 from jobs.records import INTERRUPTED
-from jobs.states import FINAL, WAITING, State
+from jobs.states import State
 from tenants import audit
 from tenants.clock import clock
 from tenants.errors import Conflict
@@ -30,10 +30,10 @@ def interrupt(session: Session, by: Actor, task_id: int) -> State:
     by.require(May.SUBMIT)
     task = tasks.get(session, by, task_id)
     before = task.state
-    waits = or_(Task.state.in_(sorted(WAITING)), Task.undo_until.is_not(None))  # an undo must not bring it back
+    waits = Task.rests()  # of a deletion: an undo must not bring it back
     asked = session.execute(
         update(Task)
-        .where(Task.id == task.id, or_(waits, Task.state == State.RUNNING), Task.state.not_in(sorted(FINAL)))
+        .where(Task.id == task.id, or_(waits, Task.state == State.RUNNING))
         .values(
             state=case((waits, State.CANCELED), else_=State.CANCELLING),
             ended_at=case((waits, clock()), else_=null()),

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     UniqueConstraint,
+    and_,
     bindparam,
     literal,
     literal_column,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
 from jobs import task_types
-from jobs.states import State
+from jobs.states import WAITING, State
 from tenants.clock import UtcDateTime, clock
 from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned, ByteOrdered
 from tenants.models import Business, User
@@ -122,6 +123,12 @@ class Task(BusinessOwned, Base):
     def is_there(cls) -> ColumnElement[bool]:
         """The task is not deleted: a final one is gone at once, though its deletion can be undone for a while."""
         return or_(cls.undo_until.is_(None), cls.state == State.CANCELLING)
+
+    @classmethod
+    def rests(cls) -> ColumnElement[bool]:
+        """The task is not over and nothing of it runs: it waits, or it did when it was deleted, which may be undone."""
+        deleted = and_(cls.state == State.CANCELLING, cls.undo_until.is_not(None))
+        return or_(cls.state.in_(sorted(WAITING)), deleted)
 
     @property
     def is_deleted(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, null, or_, select, update
+from sqlalchemy import ColumnElement, null, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session, joinedload
 
@@ -180,7 +180,7 @@ def delete(session: Session, by: Actor, task_id: int) -> State | None:
         return None
     canceled = session.scalar(
         update(Task)
-        .where(Task.id == task.id, or_(Task.state.in_(sorted(WAITING)), Task.undo_until.is_not(None)))
+        .where(Task.id == task.id, Task.rests())
         .values(state=State.CANCELED, cause=DELETED, ended_at=clock(), ended_by=by.user.id, undo_until=null())
         .returning(Task.id)
         .execution_options(synchronize_session=False)

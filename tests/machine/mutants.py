@@ -117,7 +117,7 @@ MUTANTS = [
     Mutant(
         "interrupt overwrites final",
         "jobs.interrupts:interrupt",
-        "Task.state.in_([*sorted(WAITING), State.RUNNING])",
+        "or_(waits, Task.state == State.RUNNING)",
         "Task.state.is_not(None)",
     ),
     Mutant("no retry delay", "jobs.records:_moving", 'clock(bindparam("wait"))', "clock()"),
