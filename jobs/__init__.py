@@ -3,8 +3,9 @@
 from jobs.attempts import Interrupted, Retry, TimedOut
 from jobs.context import TaskContext
 from jobs.inline import Held, Inline, run_inline
-from jobs.submitting import DuplicateTask, submit, submit_many
+from jobs.submitting import submit, submit_many
 from jobs.task_types import task_type
+from jobs.unique import DuplicateTask
 
 __all__ = [
     "DuplicateTask",

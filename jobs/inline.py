@@ -18,7 +18,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from config import Config
-from jobs import attempts, claims, judge, queue, records, submitting
+from jobs import attempts, checks, claims, judge, queue, records, submitting
 from jobs.attempts import Call, Claim
 from jobs.context import TaskContext
 from jobs.models import Attempt, Task
@@ -66,7 +66,7 @@ def run_inline(
     call it while a request waits. Nobody outside the caller can stop the handler: an interrupt makes it Canceled when
     it has ended, and a timeout counts for the attempts that workers make.
     """
-    new = submitting.New(
+    new = checks.New(
         task_type,
         business,
         user,
@@ -94,7 +94,7 @@ class _Here:
         self._checked_at = 0.0  # monotonic: when the claim was last known good
         self._stopped: KeyboardInterrupt | None = None
 
-    def claim(self, new: submitting.New) -> tuple[Claim, str]:
+    def claim(self, new: checks.New) -> tuple[Claim, str]:
         """Add the task and start it in one transaction; answer the claim and the task's queue."""
         with transaction() as session:
             task = submitting.add(session, new)

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from jobs import queue, redaction, submitting, task_types, tasks
+from jobs.checks import New
 from jobs.models import Task
 from jobs.states import FINAL
-from jobs.submitting import New
 from tenants import audit
 from tenants.errors import Conflict
 from tenants.permissions import Actor, May

@@ -15,8 +15,8 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from jobs import checks, payloads, redaction, submitting, task_types
 from jobs import firings as engine
-from jobs import payloads, redaction, submitting, task_types
 from jobs.models import Firing, Schedule
 from jobs.rhythm import Rhythm
 from tenants import audit
@@ -73,8 +73,8 @@ class Draft:
         """One clear error, with its field, for the first thing that is wrong."""
         if type(self.title) is not str or not self.title.strip():
             raise Invalid("A schedule needs a title.", field="title")
-        if len(self.title.strip()) > submitting.MAX_TITLE or self.title != payloads.storable(self.title):
-            raise Invalid(f"A title has {submitting.MAX_TITLE} characters at most.", field="title")
+        if len(self.title.strip()) > checks.MAX_TITLE or self.title != payloads.storable(self.title):
+            raise Invalid(f"A title has {checks.MAX_TITLE} characters at most.", field="title")
         payloads.check(task_types.get(self.task_type), self.payload)
         if type(self.priority) is not int or abs(self.priority) > _MAX_PRIORITY:
             raise Invalid("A priority is a whole number.", field="priority")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -22,24 +21,18 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
 )
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
-from jobs import context, payloads, queue, task_types
+from jobs import checks, context, payloads, queue, task_types, unique
+from jobs.checks import New
 from jobs.models import Task, sort_title
-from jobs.states import FINAL
 from tenants.clock import clock
 from tenants.database import transaction
-from tenants.errors import Conflict, Invalid
+from tenants.errors import Invalid
 from tenants.models import Business, Member, User
 from tenants.permissions import Actor, May
-
-MAX_TITLE = 200
-MAX_KEY = 200
-_MAX_PRIORITY = 2**31 - 1
-_LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
 
 # Statements that every submit runs, built once and on tables: the ORM would take as long as the commit.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
@@ -60,26 +53,6 @@ class UnknownBusiness(Invalid):
 
 class UnknownUser(Invalid):
     """There is no such user in this business."""
-
-
-class NoZone(Invalid):
-    """A start time needs a time zone."""
-
-
-class BadTimeout(Invalid):
-    """A timeout is a number of seconds, more than 0 and a year at most."""
-
-
-class BadKey(Invalid):
-    """A unique key is a text of 1 to 200 characters. The time that it stays taken is a year at most."""
-
-
-class DuplicateTask(Conflict):
-    """This unique key is taken by another task."""
-
-    def __init__(self, task_id: int) -> None:
-        super().__init__(f"This unique key is taken by task {task_id}.", field="unique_key")
-        self.task_id = task_id
 
 
 def submit(
@@ -179,23 +152,6 @@ def submit_as(
 
 
 @dataclass(frozen=True)
-class New:
-    """What a submit asks for."""
-
-    task_type: str
-    business: str
-    user: str | None
-    payload: dict[str, Any]
-    title: str | None
-    priority: int
-    start_at: datetime | None = None
-    timeout: float | None = None
-    unique_key: str | None = None
-    unique_for: float | timedelta | None = None
-    rerun_of: int | None = None
-
-
-@dataclass(frozen=True)
 class Added:
     """The row that a submit made: what its caller needs to go on with it."""
 
@@ -208,10 +164,10 @@ def add(session: Session, new: New) -> Added:
     """The row of a new task. Nobody is woken for it: that is the caller's."""
     row, connection = _row(session, new), session.connection()
     if new.unique_key is not None:
-        _keep_unique(session, row["business_id"], new.unique_key)
+        unique.keep(session, row["business_id"], new.unique_key)
     statement = _INSERT
     if new.unique_for is not None:
-        statement = statement.values(unique_until=clock(_seconds(new.unique_for)))
+        statement = statement.values(unique_until=clock(checks.seconds(new.unique_for)))
     id_ = connection.execute(statement, {**row, "payload": new.payload}).scalar_one()
     return Added(id_, row["business_id"], row["queue"])
 
@@ -253,8 +209,7 @@ def _insert_many(connection: Connection, row: dict[str, Any]) -> ReturningInsert
 def _row(session: Session, new: New) -> dict[str, Any]:
     """The columns of a new task but its payload; an error for the first thing that is wrong."""
     type_ = task_types.get(new.task_type)
-    check(type_, new)
-    _check_limits(new)
+    checks.check_new(type_, new)
     connection = session.connection()
     business_id = _business_id(connection, new.business)
     return {
@@ -280,27 +235,6 @@ def _links(new: New) -> dict[str, int]:
     return of | ({"rerun_of": new.rerun_of} if new.rerun_of else {})
 
 
-def _keep_unique(session: Session, business_id: int, key: str) -> None:
-    """DuplicateTask while a task of the business has this key; whoever else asks for it waits for our commit.
-
-    Only the newest task with the key can have it: the older ones had lost it when that was added.
-    """
-    if session.get_bind().dialect.name == "postgresql":  # SQLite's write lock does so by itself
-        digest = hashlib.blake2b(f"{business_id}:{key}".encode(), digest_size=8).digest()
-        session.execute(_LOCK, {"lock": int.from_bytes(digest, signed=True)})
-    newest = (
-        select(Task.id)
-        .where(Task.business_id == business_id, Task.unique_key == key)
-        .order_by(Task.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    taken = or_(Task.state.not_in(sorted(FINAL)), Task.unique_until > clock())
-    holder = session.scalar(select(Task.id).where(Task.id == newest, taken))
-    if holder is not None:
-        raise DuplicateTask(holder)
-
-
 def _business_id(connection: Connection, slug: object) -> int:
     found = None
     if isinstance(slug, str):
@@ -320,62 +254,3 @@ def _user_id(connection: Connection, business_id: int, email: str | None) -> int
     if found is None:
         raise UnknownUser(field="user")
     return int(found)
-
-
-class Asked(Protocol):
-    """What a submit and an edit have in common."""
-
-    @property
-    def title(self) -> str | None: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def start_at(self) -> datetime | None: ...
-    @property
-    def payload(self) -> dict[str, Any]: ...
-
-
-def check(type_: task_types.TaskType, asked: Asked) -> None:
-    """One clear error for the first thing that is wrong."""
-    payloads.check(type_, asked.payload)
-    if not _is_text(asked.title or "", MAX_TITLE):
-        raise Invalid(f"A title has {MAX_TITLE} characters at most.", field="title")
-    if not _is_priority(asked.priority):
-        raise Invalid(
-            f"A priority is a whole number between -{_MAX_PRIORITY:,} and {_MAX_PRIORITY:,}.", field="priority"
-        )
-    _check_start(asked.start_at)
-
-
-def _check_start(at: object) -> None:
-    if at is None:
-        return
-    if not isinstance(at, datetime):
-        raise Invalid("A start time is a date and time with its zone.", field="start_at")
-    if at.utcoffset() is None:
-        raise NoZone(field="start_at")
-    if not 1970 <= at.year <= 9000:
-        raise Invalid("A start time lies between the years 1970 and 9000.", field="start_at")
-
-
-def _check_limits(new: New) -> None:
-    """The timeout and the unique key, which an edit leaves alone."""
-    if new.timeout is not None and not task_types.is_seconds(new.timeout):
-        raise BadTimeout(field="timeout")
-    if new.unique_key is not None and not (new.unique_key and _is_text(new.unique_key, MAX_KEY)):
-        raise BadKey(field="unique_key")
-    if new.unique_for is not None and (new.unique_key is None or not task_types.is_seconds(_seconds(new.unique_for))):
-        raise BadKey(field="unique_for")
-
-
-def _seconds(duration: float | timedelta) -> float:
-    return duration.total_seconds() if isinstance(duration, timedelta) else duration
-
-
-def _is_text(value: object, most: int) -> bool:
-    """Whether it is a text that fits and can be stored."""
-    return isinstance(value, str) and len(value) <= most and value == payloads.storable(value)
-
-
-def _is_priority(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_PRIORITY

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, null, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import queue, redaction, submitting, task_types
+from jobs import checks, queue, redaction, task_types
 from jobs.models import Attempt, Entry, Task, sort_title
 from jobs.states import FINAL, WAITING, State
 from tenants import audit
@@ -102,7 +102,7 @@ def edit(session: Session, by: Actor, task_id: int, to: Changes) -> Task:
     task = get(session, by, task_id)
     type_ = task_types.get(task.task_type)
     to = replace(to, payload=redaction.unmasked(type_, to.payload, task.payload))
-    submitting.check(type_, to)
+    checks.check(type_, to)
     before, payload = _as_changes(task), task.payload
     after: dict[str, Any] = {"title": to.title or None, "priority": to.priority, "payload": to.payload}
     after["sort_title"] = sort_title(to.title, task.task_type)

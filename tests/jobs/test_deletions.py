@@ -16,7 +16,7 @@ from jobs.filters import TaskFilter
 from jobs.judge import Target
 from jobs.lists import Tab
 from jobs.models import Attempt, Entry, Task
-from jobs.submitting import DuplicateTask
+from jobs.unique import DuplicateTask
 from tenants.clock import clock
 from tenants.database import transaction
 from tenants.errors import NotAllowed, NotFound

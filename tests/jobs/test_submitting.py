@@ -13,9 +13,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from jobs import queue, run_inline, submit, submit_many, task_types
+from jobs.checks import BadKey, BadTimeout, NoZone
 from jobs.models import Task
 from jobs.payloads import BadPayload
-from jobs.submitting import BadKey, BadTimeout, NoZone, UnknownBusiness, UnknownUser
+from jobs.submitting import UnknownBusiness, UnknownUser
 from tenants.errors import Invalid
 from tests import look
 from tests.factories import Cast
