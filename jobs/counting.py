@@ -45,14 +45,38 @@ def _parts(scope: Scope) -> Iterable[Scope]:
 
 def _of_part(session: Session, part: Scope, only: Clauses) -> dict[State, Count]:
     strands, is_judged = by_id(part), part.states <= WAITING and bool(part.standing.pauses)
-    if only or is_judged:
+    if is_judged:
+        return _by_marks(session, part, only)
+    if only:
         return _group(session, part, strands, only, LOOK)
     state = State.PENDING if part.states == WAITING else next(iter(part.states))
-    entries = select(Task.id).where(*strands[0].where).limit(LIMIT + 1)
-    if not strands[0].few:
+    return dict.fromkeys(part.states, Count(0)) | {state: _all_of(session, strands[0])}
+
+
+def _all_of(session: Session, strand: Strand) -> Count:
+    """How many an index has."""
+    entries = select(Task.id).where(*strand.where).limit(LIMIT + 1)
+    if not strand.few:
         entries = entries.order_by(Task.id)  # or PostgreSQL may read the table, and not stop for long
     number = session.scalar(select(func.count()).select_from(entries.subquery())) or 0
-    return dict.fromkeys(part.states, Count(0)) | {state: Count(min(number, LIMIT), number > LIMIT)}
+    return Count(min(number, LIMIT), number > LIMIT)
+
+
+def _by_marks(session: Session, part: Scope, only: Clauses) -> dict[State, Count]:
+    """What waits under pauses: marked and unmarked apart, so that a few pending tasks are found beside many paused.
+
+    What is marked is paused, unless a pause has just ended: so many paused tasks leave no doubt about the pending ones.
+    """
+    unmarked, marked = (Strand((part.here, Task.stands(one)), few=True) for one in (State.PENDING, State.PAUSED))
+    pending = _group(session, part, [unmarked], only, LOOK)
+    paused = _group(session, part, [marked], only, LOOK)
+    is_certain = not part.standing.ended and not pending[next(iter(part.states))].is_capped
+    return {state: _sum(pending[state], paused[state], state is State.PENDING and is_certain) for state in part.states}
+
+
+def _sum(one: Count, other: Count, is_exact: bool) -> Count:
+    number = one.number + other.number
+    return Count(min(number, LIMIT), not is_exact and (one.is_capped or other.is_capped or number > LIMIT))
 
 
 def _group(

@@ -7,7 +7,7 @@ Whatever the size of a business, a page looks at a limited number of index entri
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -66,7 +66,7 @@ def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
 def counts(session: Session, by: Actor, wanted: TaskFilter) -> dict[State | None, Count]:
     """How many tasks there are in each state of the view under the other filters, and in all (None)."""
     question = _question(session, by, replace(wanted, state=None))
-    return count_states(session, question.scope, question.asked)
+    return _none(wanted.view.states) | count_states(session, question.scope, question.asked)
 
 
 def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
@@ -150,7 +150,7 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         shown = shown[::-1]
     newer, older = (beyond, behind) if backwards else (behind, beyond)
     every = replace(scope, states=question.all_states)
-    counted = count_states(session, every, question.asked)
+    counted = _none(wanted.view.states) | count_states(session, every, question.asked)
     total = counted.get(wanted.state, Count(0)) if every.states != scope.states else counted[None]
     return Page(
         rows=_rows(session, shown, scope.standing),
@@ -161,6 +161,11 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         looked_back_to=_created(session, stop),
         counts=counted,
     )
+
+
+def _none(states: Iterable[State]) -> dict[State | None, Count]:
+    """Nothing of each state: of some none was looked for, since a filter leaves them out."""
+    return dict.fromkeys(states, Count(0))
 
 
 def _next_to(place: Place, descending: bool) -> Place:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import deletions, interrupts, leases, lists, pauses, records, submit, tasks
+from jobs import choices, deletions, interrupts, leases, lists, pauses, records, submit, tasks
 from jobs.beat import Beat
+from jobs.choices import Choice
 from jobs.filters import TaskFilter
 from jobs.judge import Target
 from jobs.lists import Tab
@@ -193,7 +194,7 @@ def test_what_holds_no_lease_is_nothing_to_workers(db: Session, cast: Cast) -> N
     with transaction() as session:
         assert leases.reap(session) == 0
         records.cancel(session, records.held("t", [id_]))
-        touched = pauses.impact(session, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id))
+        touched = choices.impact(session, Choice((cast.ada,), users=(cast.ben.user.id,)))
     assert (touched.waiting, touched.running) == (0, 0)
     assert look.task(id_).state == "cancelling"
     with pytest.raises(DuplicateTask):  # it may come back

@@ -38,7 +38,7 @@ def test_a_returned_result_is_completed(db: Session, cast: Cast, work: Work) -> 
     assert attempt.outcome == "completed"
     assert set(attempt.result) == {"pid"}
     assert task.created_at <= attempt.started_at <= attempt.ended_at
-    assert attempt.ended_at - task.ended_at < timedelta(seconds=1)
+    assert attempt.ended_at - task.ended_at < timedelta(seconds=30)  # one is the worker's clock
 
 
 def test_any_other_error_is_failed_at_once_with_its_traceback(db: Session, cast: Cast, work: Work) -> None:

@@ -175,7 +175,8 @@ class People(AtWork):
                 with pytest.raises(tasks.AlreadyStarted):
                     tasks.edit(session, self.admins[task.business_id], task.id, to)
         new = step.after.tasks[task.id]
-        changed = {"title": "edited", "priority": priority, "next_try_at": when or task.next_try_at}
+        changed = {"title": "edited", "sort_title": "edited", "priority": priority}
+        changed |= {"next_try_at": when or task.next_try_at}
         may = task.state in oracle.WAITING and not task.attempts
         need(new == (task._replace(**changed) if may else task), "6: an edit is for what has not started", task, new)
 
