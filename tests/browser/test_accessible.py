@@ -97,6 +97,8 @@ ACTS: dict[str, Callable[[Page], Any]] = {
     "admin": lambda page: page.locator(".admin summary").click(),
 }
 
+MENUS = ("businesses", "admin", "live", "switcher")
+
 
 @pytest.fixture
 def at(shop: Business, cast: Cast) -> dict[str, Any]:
@@ -139,6 +141,11 @@ def faults(page: Page) -> list[str]:
     return found
 
 
+def is_half_covered(fault: str) -> bool:
+    """Whether an open menu lies over a part of a target, which axe then takes for a small one."""
+    return "target-size: " in fault and ".menu-box" not in fault and "menu-choice" not in fault
+
+
 def test_every_page(root: Page, at: dict[str, Any]) -> None:
     found = {}
     for name, path in PAGES.items():
@@ -156,7 +163,7 @@ def test_every_dialog_menu_and_toast(root: Page, at: dict[str, Any]) -> None:
         act(root)
         if name not in ("toast", "businesses", "admin", "ticked", "filters", "views", "columns"):
             expect(dialog(root).locator(":focus")).to_have_count(1)
-        found[name] = faults(root)
+        found[name] = [one for one in faults(root) if name not in MENUS or not is_half_covered(one)]
     assert not any(found.values()), found
 
 
