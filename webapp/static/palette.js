@@ -9,7 +9,8 @@ function openPalette() {
   goes = false;
   $("palette").showModal();
   $("palette-q").focus();
-  $("palette-q").dispatchEvent(new CustomEvent("ask"));
+  // Not by an event: htmx may not have seen the field yet when a page is young.
+  htmx.ajax("GET", $("palette-q").getAttribute("hx-get"), { source: "#palette-q", target: "#palette-list", swap: "outerMorph" });
   tell();
 }
 function choose(one) {
