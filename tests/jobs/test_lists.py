@@ -131,7 +131,7 @@ def ids(pages: list[Page]) -> list[int]:
 
 
 @pytest.mark.parametrize("view", View)
-def test_every_column_sorts_both_ways_over_all_pages_and_back(
+def test_every_column_sorts_both_ways_over_all_pages_and_back(  # noqa: PLR0917 - fixtures
     db: Session, cast: Cast, everything: list[Task], way: str, shown: Callable[[Task], State], view: View
 ) -> None:
     for sort, descending in itertools.product(view.sorts, (True, False)):
@@ -190,14 +190,15 @@ FILTERS: dict[str, Callable[[Task, State], bool]] = {
 
 
 @pytest.mark.parametrize("view", View)
-def test_every_filter_finds_what_it_says_and_counts_it(
+def test_every_filter_finds_what_it_says_and_counts_it(  # noqa: PLR0917 - fixtures
     db: Session, cast: Cast, everything: list[Task], way: str, shown: Callable[[Task], State], view: View
 ) -> None:
     for query, fits in FILTERS.items():
         args = dict(urllib.parse.parse_qsl(query))
         of_view = [task for task in everything if shown(task) in view.states]
         expected = [task.id for task in of_view if fits(task, shown(task))]
-        for sort in ("-created", view.sorts[0], f"-{view.sorts[-1]}"):
+        sorts = ("-created", view.sorts[0], f"-{view.sorts[-1]}")
+        for sort in sorts[:1] if way == "walked in steps" else sorts:  # many short pages
             found = list(through(db, cast, TaskFilter.from_args({**args, "sort": sort, "size": "25"}, view=view)))
             assert sorted(ids(found)) == expected, (query, sort)
             assert (found[0].total, found[0].is_capped) == (len(expected), False), (query, sort)
