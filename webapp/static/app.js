@@ -56,7 +56,7 @@ function focusNear({ here, next }) {
 }
 
 // The badge of the header
-setInterval(() => document.dispatchEvent(new CustomEvent("aside")), 5000);
+setInterval(() => { if ($("live")?.dataset.rate !== "off") document.dispatchEvent(new CustomEvent("aside")); }, 5000);
 
 // Copying, also where browsers keep their clipboard from pages without HTTPS
 on("click", async (event) => {
