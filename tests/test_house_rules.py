@@ -102,8 +102,9 @@ def test_what_htmx_replaces_exists() -> None:
         text = source(template)
         for target in re.findall(r"hx-(?:target|include)=\"([^\"]+)\"", text):
             for one in target.split(","):
-                name = one.strip().removeprefix("#")
-                assert name in ids | macros | {"this"}, f"{name_of(template)}: {one}"
+                name = one.strip().removeprefix("#").removesuffix(":checked")
+                is_mark = name.startswith("[") and any(f" {name[1:-1]}" in source(other) for other in ALL)
+                assert is_mark or name in ids | macros | {"this"}, f"{name_of(template)}: {one}"
     for template in [one for one in ALL if one.parent.name != "macros"]:
         for region in re.findall(r"(?:to_view|sort_heading|pager)\([^}]*?\"([a-z]+-[a-z]+)\"\)", source(template)):
             assert region in ids, f"{name_of(template)}: {region}"
