@@ -46,7 +46,7 @@ def begin(session: Session, by: Actor, task_id: int, *, undo_seconds: float = UN
         .returning(Task.id)
         .execution_options(synchronize_session=False)
     )
-    session.refresh(task)
+    task = _as_it_is(session, by, task)
     if begun is None:
         if not task.is_deleted:
             raise StillRunning
@@ -77,7 +77,7 @@ def undo(session: Session, by: Actor, task_id: int) -> State:
         .returning(Task.id)
         .execution_options(synchronize_session=False)
     )
-    session.refresh(task)
+    task = _as_it_is(session, by, task)
     if undone is None:
         if task.is_deleted or (task.state == State.CANCELED and task.cause == DELETED):
             raise TooLate
@@ -86,6 +86,12 @@ def undo(session: Session, by: Actor, task_id: int) -> State:
     audit.record(session, by, "undo delete", f"task:{task.id}", after={"state": task.state})
     queue.wake(session, task.business_id, task.queue)
     return State(task.state)
+
+
+def _as_it_is(session: Session, by: Actor, task: Task) -> Task:
+    """The task read anew; NotFound when its time ran out meanwhile."""
+    session.expunge(task)
+    return tasks.get(session, by, task.id, deleted=True)
 
 
 def any_over(session: Session) -> bool:
