@@ -98,12 +98,14 @@ def test_templates_leave_escaping_and_the_policy_alone(template: Path) -> None:
 def test_what_htmx_replaces_exists() -> None:
     ids = {one for template in ALL for one in re.findall(r"\bid=\"([^\"{]+)\"", source(template))}
     macros = {"{{ region }}"}
+    inputs = " ".join(written for template in ALL for tag, written in tags(template) if tag == "input")
+    marks = set(re.findall(r"\bdata-[a-z-]+", inputs))
     for template in ALL:
         text = source(template)
-        for target in re.findall(r"hx-(?:target|include)=\"([^\"]+)\"", text):
+        for kind, target in re.findall(r"hx-(target|include)=\"([^\"]+)\"", text):
             for one in target.split(","):
                 name = one.strip().removeprefix("#").removesuffix(":checked")
-                is_mark = name.startswith("[") and any(f" {name[1:-1]}" in source(other) for other in ALL)
+                is_mark = kind == "include" and any(name == f"[{mark}]" for mark in marks)
                 assert is_mark or name in ids | macros | {"this"}, f"{name_of(template)}: {one}"
     for template in [one for one in ALL if one.parent.name != "macros"]:
         for region in re.findall(r"(?:to_view|sort_heading|pager)\([^}]*?\"([a-z]+-[a-z]+)\"\)", source(template)):
