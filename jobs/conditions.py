@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, false, literal, or_, select, text
+from sqlalchemy import ARRAY, ColumnElement, Dialect, Integer, String, and_, false, literal, or_, select, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 from jobs import task_types
 from jobs.filters import Origin, Priority, TaskFilter
@@ -93,13 +93,26 @@ class _within(FunctionElement[bool]):  # noqa: N801 - it reads as an SQL functio
     inherit_cache = True
 
     def __init__(self, column: Any, numbers: Sequence[int]) -> None:
-        super().__init__(column, literal(json.dumps(numbers), String))
+        super().__init__(column, literal(list(numbers), _Numbers()))
+
+
+class _Numbers(TypeDecorator[list[int]]):
+    """An array where there are arrays, so that PostgreSQL hashes it once; else JSON."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(ARRAY(Integer()) if dialect.name == "postgresql" else String())
+
+    def process_bind_param(self, value: list[int] | None, dialect: Dialect) -> Any:
+        return value if dialect.name == "postgresql" else json.dumps(value)
 
 
 @compiles(_within, "postgresql")
 def _on_postgresql(element: _within, compiler: Any, **kw: Any) -> str:
     column, numbers = (compiler.process(one, **kw) for one in element.clauses)
-    return f"{column} = ANY (translate({numbers}, '[]', '{{}}')::int[])"
+    return f"{column} = ANY ({numbers})"
 
 
 @compiles(_within, "sqlite")

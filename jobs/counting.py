@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, case, func, literal, select, true
+from sqlalchemy import ColumnElement, Select, String, and_, case, func, literal, select, true, union_all
 from sqlalchemy.orm import Session
 
-from jobs import gathering
 from jobs.conditions import Condition
 from jobs.models import Task
 from jobs.orders import Scope, by_id
 from jobs.states import WAITING, State
-from jobs.walks import Clauses, Strand
+from jobs.walks import Strand
 
 LIMIT = 10_000  # where an index alone answers
-LOOK = 1_000  # entries of each state that are looked at where rows have to be
+LOOK = 500  # entries of each state that are looked at where rows have to be
 
 
 @dataclass(frozen=True)
@@ -26,92 +26,93 @@ class Count:
     number: int
     is_capped: bool = False
 
-
-def count_states(session: Session, scope: Scope, asked: Sequence[Condition]) -> dict[State | None, Count]:
-    """How many of each state of the scope, and of all of them (None), for which all that is asked is true."""
-    only = tuple(one.clause for one in asked)
-    few = gathering.source(session, scope, asked) if asked else None
-    if few is not None:
-        return _with_all(_group(session, scope, few, only, None))
-    shown = (_of_part(session, part, only) for part in _parts(scope))
-    return _with_all({state: count for each in shown for state, count in each.items()})
+    def __add__(self, other: Count) -> Count:
+        number = self.number + other.number
+        return Count(min(number, LIMIT), self.is_capped or other.is_capped or number > LIMIT)
 
 
-def _parts(scope: Scope) -> Iterable[Scope]:
-    """One state at a time, but what waits together: which of it is paused is for the judge to say."""
-    kinds = [WAITING, *([one] for one in State if one not in WAITING)]
-    return [part for kind in kinds if (part := scope.of(*kind)).states]
+@dataclass(frozen=True)
+class _Look:
+    """Entries to be counted by state: those of the strands for which `only` is true, of `limit` entries at most.
 
-
-def _of_part(session: Session, part: Scope, only: Clauses) -> dict[State, Count]:
-    strands, is_judged = by_id(part), part.states <= WAITING and bool(part.standing.pauses)
-    if is_judged:
-        return _by_marks(session, part, only)
-    if only:
-        return _group(session, part, strands, only, LOOK)
-    state = State.PENDING if part.states == WAITING else next(iter(part.states))
-    return dict.fromkeys(part.states, Count(0)) | {state: _all_of(session, strands[0])}
-
-
-def _all_of(session: Session, strand: Strand) -> Count:
-    """How many an index has."""
-    entries = select(Task.id).where(*strand.where).limit(LIMIT + 1)
-    if not strand.few:
-        entries = entries.order_by(Task.id)  # or PostgreSQL may read the table, and not stop for long
-    number = session.scalar(select(func.count()).select_from(entries.subquery())) or 0
-    return Count(min(number, LIMIT), number > LIMIT)
-
-
-def _by_marks(session: Session, part: Scope, only: Clauses) -> dict[State, Count]:
-    """What waits under pauses: marked and unmarked apart, so that a few pending tasks are found beside many paused.
-
-    What is marked is paused, unless a pause has just ended: so many paused tasks leave no doubt about the pending ones.
+    Beyond the limit there is nothing in the state `sure`.
     """
-    unmarked, marked = (Strand((part.here, Task.stands(one)), few=True) for one in (State.PENDING, State.PAUSED))
-    pending = _group(session, part, [unmarked], only, LOOK)
-    paused = _group(session, part, [marked], only, LOOK)
-    is_certain = not part.standing.ended and not pending[next(iter(part.states))].is_capped
-    return {state: _sum(pending[state], paused[state], state is State.PENDING and is_certain) for state in part.states}
+
+    scope: Scope
+    strands: Sequence[Strand]
+    only: ColumnElement[bool] | None
+    limit: int | None
+    sure: State | None = None
 
 
-def _sum(one: Count, other: Count, is_exact: bool) -> Count:
-    number = one.number + other.number
-    return Count(min(number, LIMIT), not is_exact and (one.is_capped or other.is_capped or number > LIMIT))
+def count_states(
+    session: Session, scope: Scope, asked: Sequence[Condition], few: Sequence[Strand] | None
+) -> dict[State | None, Count]:
+    """How many of each state of the scope, and of all of them (None), for which all that is asked is true.
+
+    `few` is what holds them all, if it is little (`jobs.gathering`).
+    """
+    only = and_(*(one.clause for one in asked)) if asked else None
+    looks = [_Look(scope, few, only, None)] if few is not None else list(_looks(scope, only))
+    counted: dict[State, Count] = dict.fromkeys(sorted(scope.states), Count(0))
+    for found in _count(session, looks):
+        counted |= {state: counted[state] + count for state, count in found.items()}
+    everything: dict[State | None, Count] = {None: sum(counted.values(), Count(0))}
+    return everything | dict(counted)
 
 
-def _group(
-    session: Session, scope: Scope, strands: Sequence[Strand], only: Clauses, limit: int | None
-) -> dict[State, Count]:
-    numbers, looked = dict.fromkeys(sorted(scope.states), 0), 0
-    for strand in strands:
-        checks = (*strand.only, *only)
-        fits = and_(*checks) if checks else true()
-        entries = select(_shown(scope).label("shown"), fits.label("fits")).select_from(Task).where(*strand.where)
-        if limit is not None and not strand.few:
-            entries = entries.order_by(Task.id)
-        some = entries.limit(limit).subquery()
-        for state, does, number in session.execute(
-            select(some.c.shown, some.c.fits, func.count()).group_by(some.c.shown, some.c.fits)
-        ):
-            looked += number
-            if does and State(state) in numbers:
-                numbers[State(state)] += number
-    is_capped = limit is not None and looked >= limit
-    return {state: Count(min(number, LIMIT), is_capped or number > LIMIT) for state, number in numbers.items()}
+def _looks(scope: Scope, only: ColumnElement[bool] | None) -> Iterator[_Look]:
+    """One state at a time, but what waits together: which of it is paused is for the judge to say."""
+    waiting = scope.of(*WAITING)
+    if waiting.states and waiting.standing.pauses:  # marked and unmarked apart: a few pending ones beside many paused
+        yield _Look(waiting, [Strand((scope.here, Task.stands(State.PENDING)), few=True)], only, LOOK)
+        # What is marked is paused, unless a pause has just ended: else so many leave no doubt about the pending ones.
+        sure = None if waiting.standing.ended else State.PENDING
+        yield _Look(waiting, [Strand((scope.here, Task.stands(State.PAUSED)), few=True)], only, LOOK, sure)
+    elif waiting.states:
+        yield _Look(waiting, by_id(waiting), only, LIMIT + 1 if only is None else LOOK)
+    for state in sorted(scope.states - WAITING):
+        part = scope.of(state)
+        yield _Look(part, by_id(part), only, LIMIT + 1 if only is None else LOOK)
+
+
+def _count(session: Session, looks: Sequence[_Look]) -> Iterator[dict[State, Count]]:
+    """What each look finds, all in one statement."""
+    queries = [_query(place, look, strand) for place, look in enumerate(looks) for strand in look.strands]
+    rows = session.execute(union_all(*queries)).all() if queries else ()
+    for place, look in enumerate(looks):
+        mine = [row for row in rows if row.place == place]
+        numbers = dict.fromkeys(look.scope.states, 0)
+        for row in mine:
+            if row.fits and row.shown in numbers:
+                numbers[State(row.shown)] += row.number
+        is_capped = look.limit is not None and sum(row.number for row in mine) >= look.limit
+        yield {
+            state: Count(min(number, LIMIT), is_capped and state is not look.sure) for state, number in numbers.items()
+        }
+
+
+def _query(place: int, look: _Look, strand: Strand) -> Select[Any]:
+    checks = [*strand.only, *([] if look.only is None else [look.only])]
+    shown, fits = _shown(look.scope).label("shown"), and_(true(), *checks).label("fits")
+    entries = select(shown, fits).select_from(Task).where(*strand.where)
+    if look.limit is not None:
+        # In order, or PostgreSQL may read the table, and not stop for long.
+        entries = (entries if strand.few else entries.order_by(Task.id)).limit(look.limit)
+    some = entries.subquery()
+    number = func.count().label("number")
+    if not checks and not look.scope.states & WAITING and len(look.scope.states) == 1:  # nothing to tell apart
+        return select(literal(place).label("place"), shown, fits, number).select_from(some)
+    counted = select(literal(place).label("place"), some.c.shown, some.c.fits, number)
+    return counted.group_by(some.c.shown, some.c.fits)
 
 
 def _shown(scope: Scope) -> ColumnElement[str]:
     """The state that pages show."""
-    if len(scope.states) == 1:
-        return literal(next(iter(scope.states)).value, String)
-    if not scope.standing.pauses:
+    states, pauses = scope.states, scope.standing.pauses
+    if len(states) == 1 and not (pauses and states <= WAITING):
+        return literal(next(iter(states)).value, String)
+    if not pauses:
         return case((Task.is_in(*WAITING), State.PENDING.value), else_=Task.state)
     held = case((scope.standing.covering(), State.PAUSED.value), else_=State.PENDING.value)
     return case((Task.is_in(*WAITING), held), else_=Task.state)
-
-
-def _with_all(each: dict[State, Count]) -> dict[State | None, Count]:
-    number = sum(one.number for one in each.values())
-    is_capped = any(one.is_capped for one in each.values())
-    everything: dict[State | None, Count] = {None: Count(min(number, LIMIT), is_capped or number > LIMIT)}
-    return everything | dict(each)

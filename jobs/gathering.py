@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from jobs.conditions import Condition
@@ -20,12 +22,7 @@ _WIDEST = 200  # users or types that are looked up one by one
 def source(session: Session, scope: Scope, asked: Sequence[Condition]) -> Sequence[Strand] | None:
     """Strands that hold everything that is asked for and little else; None if there are none so small."""
     for strands in _sources(scope, asked):
-        left = MOST
-        for one in strands:
-            left -= _size(session, one, left + 1)
-            if left < 0:
-                break
-        else:
+        if not strands or (session.scalar(select(reduce(add, map(_size, strands)))) or 0) <= MOST:
             return strands
     return None
 
@@ -53,6 +50,7 @@ def _sources(scope: Scope, asked: Sequence[Condition]) -> Iterator[Sequence[Stra
     yield by_id(scope)
 
 
-def _size(session: Session, strand: Strand, limit: int) -> int:
-    entries = select(Task.id).where(*strand.where).limit(limit).subquery()
-    return session.scalar(select(func.count()).select_from(entries)) or 0
+def _size(strand: Strand) -> ColumnElement[int]:
+    """How much it holds, up to more than is gathered."""
+    entries = select(Task.id).where(*strand.where).limit(MOST + 1).subquery()
+    return select(func.count()).select_from(entries).scalar_subquery()

@@ -22,7 +22,7 @@ from jobs.models import Task
 from jobs.orders import Scope
 from jobs.pages import Page, Row
 from jobs.states import FINAL, State
-from jobs.walks import Clauses, Found, Place, Way
+from jobs.walks import Clauses, Found, Place, Strand, Way
 from tenants.permissions import Actor, May
 
 
@@ -66,7 +66,7 @@ def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
 def counts(session: Session, by: Actor, wanted: TaskFilter) -> dict[State | None, Count]:
     """How many tasks there are in each state of the view under the other filters, and in all (None)."""
     question = _question(session, by, replace(wanted, state=None))
-    return _none(wanted.view.states) | count_states(session, question.scope, question.asked)
+    return _none(wanted.view.states) | _counted(session, question)
 
 
 def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
@@ -77,7 +77,7 @@ def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
 def count_own(session: Session, by: Actor, tab: Tab) -> Count:
     """How many tasks that tab holds."""
     question = _mine(session, by, tab)
-    return count_states(session, question.scope, question.asked)[None]
+    return _counted(session, question)[None]
 
 
 def get(session: Session, by: Actor, task_id: int) -> Row:
@@ -140,7 +140,8 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
     cursor = pages.decode(wanted.after or wanted.before, wanted.sort)
     backwards = bool(wanted.before and not wanted.after and cursor)
     way = Way(cursor, wanted.descending is not backwards, wanted.size + 1, question.only)
-    found = _find(session, question, wanted.sort, way)
+    few = gathering.source(session, scope, question.asked)
+    found = _find(session, question, few, wanted.sort, way)
     if backwards and not found.places and not found.stopped_at:
         return _page(session, question, replace(wanted, before=""))  # nothing is newer any more: begin anew
     shown, stop = found.places[: wanted.size], found.stopped_at
@@ -149,9 +150,12 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
     if backwards:
         shown = shown[::-1]
     newer, older = (beyond, behind) if backwards else (behind, beyond)
-    every = replace(scope, states=question.all_states)
-    counted = _none(wanted.view.states) | count_states(session, every, question.asked)
-    total = counted.get(wanted.state, Count(0)) if every.states != scope.states else counted[None]
+    if wanted.state:
+        counted = _counted(session, replace(question, scope=replace(scope, states=question.all_states)))
+    else:
+        counted = count_states(session, scope, question.asked, few)
+    counted = _none(wanted.view.states) | counted
+    total = counted.get(wanted.state, Count(0))
     return Page(
         rows=_rows(session, shown, scope.standing),
         total=total.number,
@@ -173,8 +177,12 @@ def _next_to(place: Place, descending: bool) -> Place:
     return place[0], place[1] - 1 if descending else place[1] + 1
 
 
-def _find(session: Session, question: _Question, sort: str, way: Way) -> Found:
+def _counted(session: Session, question: _Question) -> dict[State | None, Count]:
     few = gathering.source(session, question.scope, question.asked)
+    return count_states(session, question.scope, question.asked, few)
+
+
+def _find(session: Session, question: _Question, few: Sequence[Strand] | None, sort: str, way: Way) -> Found:
     if few is not None:
         return gathering.gather(session, question.scope, few, sort, way)
     if sort == "user":

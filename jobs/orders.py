@@ -133,7 +133,8 @@ def _live(scope: Scope) -> list[Strand]:
 def by_created(scope: Scope) -> Sequence[Strand]:
     """All of it by the time of its making."""
     if scope.alone:
-        return [Strand((scope.here, scope.alone.clause, *scope.days), scope.in_states)]
+        first = None if scope.alone.users is None else Task.user_id
+        return [Strand((scope.here, scope.alone.clause, *scope.days), scope.in_states, first=first)]
     finals = scope.states & FINAL
     only = () if finals == FINAL else (Task.is_in(*finals),)
     final = [Strand((scope.here, Task.is_in(*FINAL), *scope.days), only)] if finals else []

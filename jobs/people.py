@@ -57,7 +57,7 @@ def _tasks(people: Sequence[_Person]) -> int:
 def _together(scope: Scope, people: Sequence[_Person]) -> Segment:
     clause = of_users([id_ for _, id_, _ in people]).clause
     strand = Strand((scope.here, clause), scope.in_states)
-    return Segment([strand], names={id_: name for name, id_, _ in people})
+    return Segment([strand], names={id_: name for name, id_, _ in people}, size=_tasks(people))
 
 
 def _alone(scope: Scope, people: Sequence[_Person]) -> Segment:

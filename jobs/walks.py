@@ -6,11 +6,11 @@ id. Its strands are what one index each has in that order; they are merged here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select, true, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from jobs.models import Task
@@ -28,22 +28,28 @@ Clauses = tuple[ColumnElement[bool], ...]
 class Strand:
     """Tasks that an index has in order. `where` is what the index knows; `only` has to be looked up row by row.
 
-    `few` are so few that they are sorted, since no index has them in order.
+    `few` are so few that they are sorted, since no index has them in order. `first` is a column that the index has
+    before the key, with one value in all of the strand: to PostgreSQL, `IS NULL` is no such value unless it is told.
     """
 
     where: Clauses
     only: Clauses = ()
     few: bool = False
+    first: Any = None
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Tasks that stand together in an order: those of one `key`, or those of a `column`, or of some users, by name."""
+    """Tasks that stand together in an order: those of one `key`, or those of a `column`, or of some users, by name.
+
+    Of the latter it is known how many tasks they have in all: `size`.
+    """
 
     strands: Sequence[Strand]
     key: Any = None
     column: Any = None
     names: Mapping[int | None, str] | None = None
+    size: int = 0
 
 
 Order = Callable[[Place | None, bool], Iterator[Segment]]  # from a place on, ascending or (True) descending
@@ -83,7 +89,14 @@ def walk(session: Session, order: Order, way: Way) -> Found:
 
 def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Found, int]:
     """The next of one segment, and how many entries that took."""
-    parts = [_fetch(session, segment, strand, way, scan) for strand in segment.strands]
+    if segment.names is not None:
+        return _fetch_names(session, segment, way, scan), segment.size
+    scan = max(scan // (sum(not one.few for one in segment.strands) or 1), 1)
+    if segment.column is Task.sort_title:
+        scan = min(scan, SCATTERED)
+    each = [replace(segment, strands=[one]) for one in segment.strands]
+    fetched = zip(each, _fetch(session, segment, way, scan), strict=True)
+    parts = [_end(session, one, places, way, scan) for one, places in fetched]
     stops = [part.stopped_at for part, _ in parts if part.stopped_at]
     places = sorted((place for part, _ in parts for place in part.places), reverse=way.descending)
     stop = (max(stops) if way.descending else min(stops)) if stops else None
@@ -92,38 +105,43 @@ def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Fou
     return Found(places, stop), sum(looked for _, looked in parts)
 
 
-def _fetch(session: Session, segment: Segment, strand: Strand, way: Way, scan: int) -> tuple[Found, int]:
-    if segment.names is not None:
-        return _fetch_names(session, segment.names, strand, way, scan)
-    if segment.column is Task.sort_title:
-        scan = min(scan, SCATTERED)
-    entries, checks = _entries(segment, strand, way), (*strand.only, *way.only)
-    if strand.few:
-        checks = (*checks, *_beyond(segment, way))
-    rows = session.execute(_first(entries, strand, checks, way, scan)).all()
-    places = [_place(segment, row) for row in rows]
-    if not checks or strand.few or len(places) >= way.limit:
+def _fetch(session: Session, segment: Segment, way: Way, scan: int) -> list[list[Place]]:
+    """What each strand has next, all in one statement."""
+    firsts = [_first(segment, strand, way, scan).subquery() for strand in segment.strands]
+    queries = [select(literal(place).label("strand"), one.c.id, one.c.key) for place, one in enumerate(firsts)]
+    rows = session.execute(union_all(*queries)).all()
+    return [[_place(segment, row) for row in rows if row.strand == place] for place in range(len(firsts))]
+
+
+def _end(session: Session, segment: Segment, places: list[Place], way: Way, scan: int) -> tuple[Found, int]:
+    """Whether that was the end of a strand, and how many of its entries have been looked at."""
+    (strand,) = segment.strands
+    if strand.few or len(places) >= way.limit or not (strand.only or way.only):
         return Found(places), len(places)
-    looked = session.scalar(select(func.count()).select_from(entries.limit(scan).subquery())) or 0
-    if looked < scan:
-        return Found(places), looked
-    last = session.execute(entries.offset(scan - 1).limit(1)).one()
-    return Found(places, _place(segment, last)), looked
+    entries = _entries(segment, strand, way)
+    last = session.execute(entries.offset(scan - 1).limit(1)).first()
+    if last:
+        return Found(places, _place(segment, last)), scan
+    return Found(places), session.scalar(select(func.count()).select_from(entries.limit(scan).subquery())) or 0
 
 
-def _fetch_names(
-    session: Session, names: Mapping[int | None, str], strand: Strand, way: Way, scan: int
-) -> tuple[Found, int]:
-    """All of a few users, sorted here."""
-    checks = (*strand.only, *way.only)
-    fits = and_(true(), *checks).label("fits")
-    rows = session.execute(select(Task.user_id, Task.id, fits).where(*strand.where)).all()
-    every = sorted(((names[row.user_id], row.id) for row in rows), reverse=way.descending)
-    every = [one for one in every if _is_beyond(one, way)]
-    passing = {row.id for row in rows if row.fits}
-    places = [one for one in every if one[1] in passing]
-    is_over = len(places) < way.limit and scan <= max(len(rows), _AT_LEAST) and every
-    return Found(places, every[-1] if is_over else None), len(rows)
+def _fetch_names(session: Session, segment: Segment, way: Way, scan: int) -> Found:
+    """Those of a few users that pass, sorted here."""
+    (strand,) = segment.strands
+    names, checks = segment.names or {}, (*strand.only, *way.only)
+    entries = select(Task.user_id, Task.id, and_(true(), *checks).label("fits")).where(*strand.where)
+    few = entries.cte("few").prefix_with("MATERIALIZED")  # see _first
+    passing = session.execute(select(few.c.user_id, few.c.id).where(few.c.fits))
+    places = _in_order(names, passing, way)
+    if len(places) >= way.limit or scan > max(segment.size, _AT_LEAST):
+        return Found(places)
+    every = _in_order(names, session.execute(select(Task.user_id, Task.id).where(*strand.where)), way)
+    return Found(places, every[-1] if every else None)
+
+
+def _in_order(names: Mapping[int | None, str], rows: Iterable[Any], way: Way) -> list[Place]:
+    places = sorted(((names[row.user_id], row.id) for row in rows), reverse=way.descending)
+    return [one for one in places if _is_beyond(one, way)]
 
 
 def _is_beyond(place: Place, way: Way) -> bool:
@@ -135,7 +153,9 @@ def _entries(segment: Segment, strand: Strand, way: Way) -> Select[Any]:
     entries = select(Task.id.label("id"), key.label("key")).where(*strand.where)
     if strand.few:
         return entries
-    columns = [Task.id] if key is Task.id else [key, Task.id]
+    columns = [one for one in (strand.first, key, Task.id) if one is not None]
+    if key is Task.id:
+        columns.pop()
     in_order = [one.desc() if way.descending else one.asc() for one in columns]
     return entries.where(*_beyond(segment, way)).order_by(*in_order)
 
@@ -155,11 +175,13 @@ def _beyond(segment: Segment, way: Way) -> list[ColumnElement[bool]]:
     return [here < there if descending else here > there]
 
 
-def _first(entries: Select[Any], strand: Strand, checks: Clauses, way: Way, scan: int) -> Select[Any]:
+def _first(segment: Segment, strand: Strand, way: Way, scan: int) -> Select[Any]:
     """The first entries that pass the checks, of at most `scan`: a LIMIT inside keeps the planner to the index."""
+    entries, checks = _entries(segment, strand, way), (*strand.only, *way.only)
     if strand.few:
-        fits = and_(true(), *checks).label("fits")  # as a column: as a condition it would call for another index
-        few = entries.add_columns(fits).cte("few").prefix_with("MATERIALIZED")
+        # As a column: as a condition it would call for another index.
+        fits = and_(true(), *checks, *_beyond(segment, way)).label("fits")
+        few = entries.add_columns(fits).cte().prefix_with("MATERIALIZED")
         in_order = [one.desc() if way.descending else one.asc() for one in (few.c.key, few.c.id)]
         return select(few.c.id, few.c.key).where(few.c.fits).order_by(*in_order).limit(way.limit)
     if not checks:

@@ -92,6 +92,17 @@ def migrate(engine: Engine) -> None:
         alembic.command.upgrade(settings, "head")
 
 
+_SESSION = (
+    "timezone=UTC",
+    # A process that is frozen in the middle of a transaction must not hold its locks for ever.
+    "idle_in_transaction_session_timeout=15000",
+    # All our statements read a little along an index. As it comes, PostgreSQL thinks that dear, and reads the table.
+    "random_page_cost=1.1",
+    "max_parallel_workers_per_gather=0",
+    "jit=off",
+)
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """What `create_engine` needs beside the address."""
     # An error that is logged must not hold what somebody submitted.
@@ -101,8 +112,7 @@ def engine_options(url: str) -> dict[str, Any]:
     # psycopg prepares a statement after five runs, and PostgreSQL may then keep a generic plan: searches got 7x slower.
     arguments = {
         "prepare_threshold": None,
-        # A process that is frozen in the middle of a transaction must not hold its locks for ever.
-        "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=15000",
+        "options": " ".join(f"-c {setting}" for setting in _SESSION),
         "connect_timeout": 5,
         "tcp_user_timeout": 10_000,  # milliseconds: a network that drops everything is an error, not a wait
     }

@@ -31,6 +31,7 @@ from webapp import (
     home,
     htmx,
     interruptions,
+    links,
     palette,
     pauses,
     reruns,
@@ -66,7 +67,7 @@ def create_app(config: Config) -> Flask:
     access.init_app(app)
     CSRFProtect(app)
     Compress(app)
-    for part in (htmx, errors, formats, shell, security, cli):
+    for part in (htmx, errors, formats, links, shell, security, cli):
         part.init_app(app)
     for module in BLUEPRINTS:
         app.register_blueprint(module.bp)

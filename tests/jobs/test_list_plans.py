@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from sqlalchemy.orm import Session
 
 from jobs import lists
@@ -15,19 +14,6 @@ from tests.jobs.test_plans import fill, plan  # noqa: F401 - a fixture
 WALKED = [(view, sort) for view in View for sort in view.sorts if sort != "user"]
 
 
-@pytest.mark.parametrize(
-    "database_url",
-    [
-        "sqlite",
-        pytest.param(
-            "postgresql",
-            marks=pytest.mark.xfail(
-                reason="without statistics what runs is found by reading the table, not by its lease"
-            ),
-        ),
-    ],
-    indirect=True,
-)
 def test_no_list_reads_all_tasks(db: Session, cast: Cast, plan: Callable[..., str]) -> None:  # noqa: F811
     fill(db, cast, "pending")
     for view, sort in WALKED:

@@ -1,12 +1,14 @@
-"""How pages write how long something took."""
+"""How pages write how long something took, and addresses."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
+from flask import Flask, url_for
 
 from webapp.formats import duration
+from webapp.links import link
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,13 @@ from webapp.formats import duration
 )
 def test_two_units_say_enough(seconds: float, words: str) -> None:
     assert duration(timedelta(seconds=seconds)) == words
+
+
+def test_a_link_of_a_template_is_what_flask_says(app: Flask) -> None:
+    """Also the second time, with other numbers, and with numbers that look alike."""
+    with app.test_request_context("/"):
+        for task_id in (1, 17, 90_071_992_547_400_001):
+            for more in ({}, {"user": 3, "q": "a b&c", "after": None}, {"user": task_id, "size": 25}):
+                same = {"business": "acme", "task_id": task_id, **more}
+                assert link("tasks.show", **same) == url_for("tasks.show", **same)
+        assert link("static", filename="app.css") == url_for("static", filename="app.css")
