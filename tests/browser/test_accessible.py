@@ -46,6 +46,8 @@ PAGES = {
     "audit": "/b/{shop}/audit",
     "account": "/account",
     "help": "/help",
+    "keys, as a page": "/help/keys",
+    "palette, as a page": "/b/{shop}/palette?q=pause",
     "not found": "/b/no-such/tasks",
 }
 
@@ -77,6 +79,19 @@ def save_view(page: Page) -> None:
     page.get_by_role("link", name="Save this view").click()
 
 
+def search_palette(page: Page, words: str, first: str = "") -> None:
+    """Open the palette, type, and wait for what it offers."""
+    page.keyboard.press("Control+k")
+    page.keyboard.type(words)
+    expect(page.locator("#palette").get_by_role("option").filter(has_text=first).first).to_be_visible()
+
+
+def open_menu(page: Page, menu: str) -> None:
+    """Open a menu of the header."""
+    page.locator(f".{menu} summary").click()
+    expect(page.locator(f".{menu} .menu-box")).to_be_visible()
+
+
 ACTS: dict[str, Callable[[Page], Any]] = {
     "pause users": lambda page: open_pause_dialog(page).get_by_role("checkbox", name="Ben Ito").check(),
     "pause nobody": lambda page: open_pause_dialog(page).get_by_role("searchbox").fill("nobody"),
@@ -93,11 +108,17 @@ ACTS: dict[str, Callable[[Page], Any]] = {
     "columns": lambda page: page.locator("#tasks-columns summary").click(),
     "save a view": save_view,
     "toast": export,
-    "businesses": lambda page: page.locator(".switcher summary").click(),
-    "admin": lambda page: page.locator(".admin summary").click(),
+    "businesses": lambda page: open_menu(page, "switcher"),
+    "admin": lambda page: open_menu(page, "admin"),
+    "live": lambda page: open_menu(page, "live-menu"),
+    "palette": lambda page: search_palette(page, ""),
+    "palette, searched": lambda page: search_palette(page, "pau", "Pauses"),
+    "palette, nothing": lambda page: search_palette(page, "pau zzz", "zzz"),
+    "keys": lambda page: page.get_by_role("link", name="Help and keys").click(),
 }
 
-MENUS = ("businesses", "admin", "live", "switcher")
+MENUS = ("businesses", "admin", "live")
+WITHOUT_DIALOG = ("toast", "ticked", "filters", "views", "columns", *MENUS)
 
 
 @pytest.fixture
@@ -161,7 +182,7 @@ def test_every_dialog_menu_and_toast(root: Page, at: dict[str, Any]) -> None:
         root.set_viewport_size({"width": 1440, "height": 900})
         root.goto(PAGES["tasks"].format(**at))
         act(root)
-        if name not in ("toast", "businesses", "admin", "ticked", "filters", "views", "columns"):
+        if name not in WITHOUT_DIALOG:
             expect(dialog(root).locator(":focus")).to_have_count(1)
         found[name] = [one for one in faults(root) if name not in MENUS or not is_half_covered(one)]
     assert not any(found.values()), found

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tenants.models import Business
 from tests.browser.conftest import Visit
 from tests.browser.stack import ROOT
-from tests.browser.test_accessible import MENUS, SIDEWAYS, THEME, faults, is_half_covered
+from tests.browser.test_accessible import SIDEWAYS
 from tests.factories import Cast
 from tests.webapp.rows import task
 
@@ -135,39 +135,3 @@ def test_at_twice_the_size_nothing_is_lost(visit: Visit, full: Business) -> None
     close.click()
     page.keyboard.press("Control+k")
     expect(page.get_by_role("combobox")).to_be_in_viewport(ratio=1)
-
-
-OPEN = {
-    "palette": lambda page: page.keyboard.press("Control+k"),
-    "palette, searched": lambda page: (page.keyboard.press("Control+k"), page.keyboard.type("pau")),
-    "palette, nothing": lambda page: (page.keyboard.press("Control+k"), page.keyboard.type("pau zzz")),
-    "keys": lambda page: page.get_by_role("link", name="Help and keys").click(),
-    "live": lambda page: page.locator(".live-menu summary").click(),
-    "switcher": lambda page: page.locator(".switcher summary").click(),
-    "admin": lambda page: page.locator(".admin summary").click(),
-}
-SEEN = {
-    "palette": "#palette [role=option]",
-    "palette, searched": "#palette [role=option]:has-text('Pauses')",
-    "palette, nothing": "#palette [role=option]:has-text('zzz')",
-    "keys": "#keys-switch",
-    "live": ".live-menu .menu-box",
-    "switcher": ".switcher .menu-box",
-    "admin": ".admin .menu-box",
-}
-
-
-def test_axe_finds_nothing_in_any_dialog_menu_or_page_of_the_shell(visit: Visit, full: Business) -> None:
-    page = visit("root", reduced_motion="reduce")
-    found = {}
-    for name, act in OPEN.items():
-        page.set_viewport_size({"width": 1440, "height": 900})
-        page.goto(f"/b/{full.slug}/tasks")
-        page.evaluate(THEME, "light")
-        act(page)
-        expect(page.locator(SEEN[name]).first).to_be_visible()
-        found[name] = [one for one in faults(page) if name not in MENUS or not is_half_covered(one)]
-    for path in ("/help/keys", f"/b/{full.slug}/palette?q=pause", "/account", "/help"):
-        page.goto(path)
-        found[path] = faults(page)
-    assert not any(found.values()), found
