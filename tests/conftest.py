@@ -63,17 +63,20 @@ def postgresql() -> Iterator[Engine]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of its own, with the tables and the cast: the test runs once on each kind."""
     if request.param == "sqlite":
         path = tmp_path / "sluice.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        return f"sqlite:///{path}"
+        yield f"sqlite:///{path}"
+        return
     maintenance: Engine = request.getfixturevalue("postgresql")
     name = f"test_{next(_numbers)}"
     with maintenance.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template"))
-    return maintenance.url.set(database=name).render_as_string(hide_password=False)
+    yield maintenance.url.set(database=name).render_as_string(hide_password=False)
+    with maintenance.connect() as connection:  # hundreds of them take half a minute to remove at the end
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
