@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import shutil
 import tempfile
@@ -18,6 +19,28 @@ from tests import factories, servers
 from tests.factories import Cast
 
 _numbers = itertools.count(1)
+TESTS = Path(__file__).parent
+LONGEST = (
+    "jobs/test_racing.py",
+    "browser/test_accessible.py",
+    "browser/test_story.py",
+    "jobs/test_failpoints.py",
+    "browser/test_details.py",
+    "chaos/test_chaos.py",
+    "browser/test_table.py",
+    "jobs/test_schedules.py",
+    "browser/test_pausing.py",
+    "browser/test_budget.py",
+    "jobs/test_machine.py",
+    "browser/test_live.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, then those with most tests: a process that ends late is alone then."""
+    number = collections.Counter(one.path for one in items)
+    place = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda one: (place.get(one.path, len(LONGEST)), -number[one.path]))
 
 
 @pytest.fixture(scope="session")
