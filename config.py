@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?")
 
 
 class BadSetting(Exception):
@@ -49,6 +52,10 @@ class Config(BaseSettings):
     trusted_proxies: int = Field(
         0, ge=0, le=10, description="Reverse proxies before the web server, whose X-Forwarded headers tell who asks."
     )
+    embed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may embed Background-Tasks, such as `https://shop.example.com`, with commas.",
+    )
     session_idle_minutes: int = Field(30, ge=1, description="A login ends after so many minutes without a click.")
     session_hours: int = Field(12, ge=1, description="A login ends after so many hours whatever happens.")
     slice_seconds: float = Field(1.0, gt=0, description="How long one turn works for one business.")
@@ -81,10 +88,23 @@ class Config(BaseSettings):
             raise ValueError("must begin with sqlite:/// or postgresql://")
         return url
 
-    @field_validator("task_modules", "script_dirs", mode="before")
+    @field_validator("task_modules", "script_dirs", "embed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("embed_origins")
+    @classmethod
+    def _exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """As browsers write them: they are compared with what browsers send, and stand in a header."""
+        for one in origins:
+            default_port = ":443" if one.startswith("https:") else ":80"
+            if not _ORIGIN.fullmatch(one) or one.endswith(default_port):
+                raise ValueError(
+                    f"{one!r} is no exact origin. Write scheme, host and, if it is not the usual one, port, in lower "
+                    "case: https://shop.example.com, without a path, a slash at the end or a *"
+                )
+        return origins
 
     @classmethod
     def from_env(cls) -> Config:

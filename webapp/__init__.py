@@ -24,6 +24,7 @@ from webapp import (
     db,
     deletions,
     details,
+    embed,
     errors,
     exports,
     formats,
@@ -69,7 +70,7 @@ def create_app(config: Config) -> Flask:
     Compress(app)
     for part in (htmx, errors, formats, links, shell, security, cli):
         part.init_app(app)
-    for module in BLUEPRINTS:
+    for module in (*BLUEPRINTS, *([embed] if config.embed_origins else [])):
         app.register_blueprint(module.bp)
     return app
 

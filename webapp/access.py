@@ -19,8 +19,10 @@ from tenants.errors import NotFound
 from tenants.models import Business, Login, User
 from tenants.permissions import Actor, May
 from webapp import db, htmx
+from webapp.security import is_framed
 from webapp.settings import settings
 
+EMBED = "embed"  # the blueprint of what host applications show
 _NOTE_AFTER = timedelta(minutes=1)
 _LOCAL = re.compile(r"/(?!/)[^\\\x00-\x1f\x7f]*")
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -74,7 +76,7 @@ def note_presence(app: Flask) -> None:
     @app.after_request
     def note(response: Response) -> Response:
         login = visitor()
-        if login and not htmx.is_poll() and datetime.now(UTC) - login.seen_at > _NOTE_AFTER:
+        if login and not _is_alone() and datetime.now(UTC) - login.seen_at > _NOTE_AFTER:
             with transaction() as own:
                 accounts.touch_login(own, login)
         return response
@@ -180,8 +182,14 @@ def _guard() -> Response | None:
     g.login = current_user.login
     if isinstance(needed, May):
         enter(g.slug).require(needed)
-        _remember(g.slug)
+        if request.blueprint != EMBED:  # what a host application shows is not where the user was last
+            _remember(g.slug)
     return None
+
+
+def _is_alone() -> bool:
+    """Whether a page asks by itself, be it one of a host application."""
+    return htmx.is_poll() or request.endpoint == f"{EMBED}.count"
 
 
 def _remember(slug: str) -> None:
@@ -197,9 +205,13 @@ def _ask_to_log_in() -> Response | None:
         return problem(401, "Log in first.")
     if htmx.is_htmx():
         here = urlsplit(request.headers.get("HX-Current-URL", ""))
+        login = url_for("auth.login", next=_back_to(f"{here.path}?{here.query}"))
         response = make_response("", 401)
-        response.headers["HX-Redirect"] = url_for("auth.login", next=_back_to(f"{here.path}?{here.query}"))
+        response.headers["HX-Redirect"] = here.path if is_framed(here.path) else login
         return response
+    if request.blueprint == EMBED:
+        back = url_for("background.index", business=g.slug)
+        return htmx.page("embed/login.html", status=401, to=url_for("auth.login", next=_back_to(back)))
     return make_response(redirect(url_for("auth.login", next=_back_to(request.full_path) if db.is_safe() else None)))
 
 

@@ -23,11 +23,16 @@ def index() -> Response:
     """One tab of them: Pending, unless the address names another. The badge of the header asks for itself only."""
     if htmx.is_partial() and htmx.target() == "background-badge":
         return _badge()
+    return page("background/index.html")
+
+
+def page(template: str) -> Response:
+    """The tab that the address names, in a page of this template, or only the part that is asked for."""
     tab = Tab(request.args["tab"]) if request.args.get("tab") in set(Tab) else Tab.PENDING
     wanted = TaskFilter.from_args(request.args)
     found = lists.own(db.session, g.actor, tab, wanted)
     return htmx.page(
-        "background/index.html",
+        template,
         fragment="background/_list.html" if htmx.target() == "background-list" else "background/_index.html",
         tab=tab,
         tabs=list(Tab),

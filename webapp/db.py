@@ -13,7 +13,7 @@ from config import Config
 from tenants.database import Base, Sessions, engine_options, prepare, read_only
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
-_WITHOUT_DATABASE = {"home.healthz"}  # tells that the process lives, whatever became of the database
+_WITHOUT_DATABASE = {"home.healthz", "embed.script"}  # what is the same whatever became of the database
 
 _db = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
 # A scoped session: the one of this request. For types it is a plain one, as the domain wants it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.headers import Headers
@@ -15,6 +15,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from whitenoise import WhiteNoise
 
+from config import Config
 from webapp.packing import pack
 from webapp.settings import settings
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 STATIC = Path(__file__).parent / "static"
-CSP = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
 )
+CSP = f"{_POLICY}'none'"
 _ALWAYS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
@@ -33,7 +35,9 @@ _ALWAYS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_FRAMED = re.compile(r"/b/[^/]+/background-tasks/embed")  # errors there, too
 _VERSIONED = re.compile(r"/static/.*-\d+(\.\d+)+/")
+_KEPT = ("/static/", "/embed.js")
 
 limiter = Limiter(get_remote_address)
 
@@ -52,7 +56,7 @@ def init_app(app: Flask) -> None:
     files.add_files(str(STATIC), prefix="static/")
     app.add_url_rule("/static/<path:filename>", "static", build_only=True)  # WhiteNoise answers, Flask only links
     with app.app_context():
-        hardened = _harden(pack(files), hsts=settings().cookie_secure)
+        hardened = _harden(pack(files), settings())
     setattr(app, "wsgi_app", hardened)  # noqa: B010 - mypy forbids to assign a method
 
 
@@ -61,9 +65,9 @@ def limiter_storage(redis_url: str) -> str:
     return f"redis+{redis_url}" if redis_url.startswith("unix:") else redis_url
 
 
-def _harden(inner: WSGIApplication, *, hsts: bool) -> WSGIApplication:
+def _harden(inner: WSGIApplication, config: Config) -> WSGIApplication:
     """Outside of everything, so that no answer gets by."""
-    always = _ALWAYS | ({"Strict-Transport-Security": "max-age=31536000"} if hsts else {})
+    always = _ALWAYS | ({"Strict-Transport-Security": "max-age=31536000"} if config.cookie_secure else {})
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         request_id = secrets.token_hex(8)
@@ -72,15 +76,30 @@ def _harden(inner: WSGIApplication, *, hsts: bool) -> WSGIApplication:
 
         def start(status: str, headers: list[tuple[str, str]], *exc: Any) -> Callable[[bytes], object]:
             found = Headers(headers)
-            for name, value in {**always, "X-Request-ID": request_id}.items():
+            own = _for_hosts(environ["PATH_INFO"], config.embed_origins)
+            for name, value in {**always, **own, "X-Request-ID": request_id}.items():
                 found[name] = value
-            if not environ["PATH_INFO"].startswith("/static/") or "Cache-Control" not in found:
+            if not environ["PATH_INFO"].startswith(_KEPT) or "Cache-Control" not in found:
                 found["Cache-Control"] = "no-store"
             return start_response(status, headers, *exc)
 
         return inner(environ, start)
 
     return app
+
+
+def is_framed(path: str) -> bool:
+    """Whether this is the page that host applications show in a frame: no other page can be led to there."""
+    return bool(_FRAMED.fullmatch(path))
+
+
+def _for_hosts(path: str, origins: Sequence[str]) -> dict[str, str]:
+    """What may be in the pages of others: the script, which tells nothing, anywhere; the frame where it is allowed."""
+    if origins and path == "/embed.js":
+        return {"Cross-Origin-Resource-Policy": "cross-origin"}
+    if origins and is_framed(path):
+        return {"Content-Security-Policy": _POLICY + " ".join(origins)}
+    return {}
 
 
 def _refuse_nul() -> None:

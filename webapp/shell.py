@@ -92,6 +92,7 @@ def _known() -> dict[str, Any]:
         "address_in": address_in,
         "pages": admin_pages(here) if here else [],
         "is_partial": partial,
+        "embedded": request.blueprint == access.EMBED,
     }
 
 

@@ -14,9 +14,9 @@ _ANSWERED = re.compile(r"Failed to load resource: the server responded with a st
 class Trouble:
     """Listens to browsers. `met` is every request to another host and every error in a console."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, *urls: str) -> None:
         self.met: list[str] = []
-        self._ours = (f"{url}/", "data:", "about:")
+        self._ours = (*(f"{url}/" for url in urls), "data:", "about:")
 
     def watch(self, context: BrowserContext) -> None:
         """Listen to all pages of a browser."""

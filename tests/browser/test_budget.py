@@ -83,6 +83,15 @@ def test_our_own_scripts_have_ten_kilobytes_compressed() -> None:
     assert sum(sizes.values()) <= 10 * KB, sizes
 
 
+def test_the_line_of_a_host_application_costs_two_kilobytes() -> None:
+    assert len(gzip.compress((STATIC / "embed" / "button.js").read_bytes(), 9)) <= 2 * KB
+    loaded = [
+        *(STATIC / f"{name}.js" for name in ("app", "live", "dialog", "toasts", "theme")),
+        STATIC / "embed/frame.js",
+    ]
+    assert sum(len(gzip.compress(one.read_bytes(), 9)) for one in loaded) <= 10 * KB
+
+
 def test_nothing_jumps_while_a_page_appears_and_renews_itself(visit: Visit, full: Business) -> None:
     page = visit("ada")
     for path in ("tasks", "pauses", "background-tasks"):

@@ -19,13 +19,21 @@ from webapp import create_app
 from webapp.db import _db
 from webapp.security import limiter
 
+HOST = "https://shop.example.com"  # whose pages may embed Background-Tasks
 SECRET = "a secret of the tests, long enough"
 
 
 @pytest.fixture
 def config(database_url: str, valkey: str, tmp_path: Path) -> Config:
     """The settings of the portal."""
-    return Config(data_dir=tmp_path, database_url=database_url, redis_url=valkey, secret_key=SECRET, demo=True)
+    return Config(
+        data_dir=tmp_path,
+        database_url=database_url,
+        redis_url=valkey,
+        secret_key=SECRET,
+        demo=True,
+        embed_origins=HOST,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from jobs.models import Task
 from tenants.database import Base, Sessions, transaction
 from tests.factories import Cast
 from tests.webapp import rows
-from tests.webapp.client import PART, Browser
+from tests.webapp.client import PART, Browser, policy
 from tests.webapp.routes import Route, every
 from webapp import create_app, db
 from webapp.access import PUBLIC, access
@@ -32,13 +32,15 @@ def test_every_answer_is_hardened(app: Flask, cast: Cast, as_user: As) -> None:
     for path in [*paths, "/no-such-page", "/b/initech/tasks", "/static/app.css", "/static/no-such-file"]:
         for browser in (ada, nobody):
             response = browser.raw("GET", path)
-            assert response.headers["Content-Security-Policy"] == CSP, path
+            assert response.headers["Content-Security-Policy"] == policy(path), path
             assert response.headers["X-Content-Type-Options"] == "nosniff", path
             assert response.headers["Referrer-Policy"] == "same-origin", path
             assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin", path
             assert len(response.headers["X-Request-ID"]) == 16, path
             assert "Strict-Transport-Security" not in response.headers
-            if path != "/static/app.css":
+            if path == "/embed.js":
+                assert response.headers["Cache-Control"] == "public, max-age=3600"
+            elif path != "/static/app.css":
                 assert "no-store" in response.headers["Cache-Control"], path
                 assert {"HX-Request", "HX-Request-Type", "Cookie"} <= set(response.vary), path
             response.close()
