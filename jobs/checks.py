@@ -11,6 +11,7 @@ from tenants.errors import Invalid
 
 MAX_TITLE = 200
 MAX_KEY = 200
+MAX_REF = 200
 _MAX_PRIORITY = 2**31 - 1
 
 
@@ -24,6 +25,16 @@ class BadTimeout(Invalid):
 
 class BadKey(Invalid):
     """A unique key is a text of 1 to 200 characters. The time that it stays taken is a year at most."""
+
+
+class BadRef(Invalid):
+    """A reference is a text of 1 to 200 characters."""
+
+
+def check_ref(ref: object) -> None:
+    """Whether tasks can carry this reference; else BadRef."""
+    if not ref or not _is_text(ref, MAX_REF):
+        raise BadRef(field="ref")
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class New:
     unique_key: str | None = None
     unique_for: float | timedelta | None = None
     rerun_of: int | None = None
+    ref: str | None = None
 
 
 class Asked(Protocol):
@@ -92,6 +104,8 @@ def _check_limits(new: New) -> None:
         raise BadKey(field="unique_key")
     if new.unique_for is not None and (new.unique_key is None or not task_types.is_seconds(seconds(new.unique_for))):
         raise BadKey(field="unique_for")
+    if new.ref is not None:
+        check_ref(new.ref)
 
 
 def seconds(duration: float | timedelta) -> float:

@@ -162,7 +162,7 @@ class Task(BusinessOwned, Base):
         # Links
         _partial("ix_tasks_parent", "business_id", "parent_id", where=text("parent_id IS NOT NULL")),
         _partial("ix_tasks_rerun", "business_id", "rerun_of", where=text("rerun_of IS NOT NULL")),
-        _partial("ix_tasks_ref", "business_id", "ref", where=text("ref IS NOT NULL")),
+        _partial("ix_tasks_ref", "business_id", "ref", "id", where=text("ref IS NOT NULL")),
         # Lists: what waits, which a claim takes out again, and what is final, which is written once
         _partial("ix_tasks_waiting", "business_id", "id", where=_WAITS),
         _partial("ix_tasks_waiting_created", "business_id", "created_at", "id", where=_WAITS),

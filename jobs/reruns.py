@@ -41,7 +41,7 @@ def run_again(session: Session, by: Actor, task_id: int, payload: dict[str, Any]
     old = get_final(session, by, task_id)
     payload = redaction.unmasked(task_types.get(old.task_type), payload, old.payload)
     about = (old.task_type, by.business.slug, by.user.email, payload, old.title, old.priority)
-    added = submitting.add(session, New(*about, timeout=old.timeout_seconds, rerun_of=old.id))
+    added = submitting.add(session, New(*about, timeout=old.timeout_seconds, rerun_of=old.id, ref=old.ref))
     queue.wake(session, added.business_id, added.queue)
     after = {"rerun_of": old.id, "task_type": old.task_type, "payload_keys": sorted(payload)}
     audit.record(session, by, "run again", f"task:{added.id}", after=after)

@@ -67,17 +67,19 @@ def submit(
     timeout: float | None = None,
     unique_key: str | None = None,
     unique_for: float | timedelta | None = None,
+    ref: str | None = None,
     session: Session | None = None,
 ) -> int:
     """Add a task and answer its id.
 
     `business` is its short name, `user` an e-mail address (None: the Scheduler). `timeout`, in seconds, replaces the
     type's. No other task of the business can have the `unique_key` while this one is unfinished, nor for `unique_for`
-    (seconds) from now: that is a DuplicateTask, which knows the task's id.
+    (seconds) from now: that is a DuplicateTask, which knows the task's id. `ref` names what the task builds, in the
+    words of the host application; `jobs.refs` finds the tasks of one.
 
     With `session` the task joins the caller's transaction: it exists when that commits, and a rollback leaves nothing.
-    Raises UnknownTaskType, BadPayload, UnknownBusiness, UnknownUser, NoZone, BadTimeout, BadKey, Invalid or
-    DuplicateTask; then there is no row, and the caller's transaction goes on.
+    Raises UnknownTaskType, BadPayload, UnknownBusiness, UnknownUser, NoZone, BadTimeout, BadKey, BadRef,
+    Invalid or DuplicateTask; then there is no row, and the caller's transaction goes on.
     """
     new = New(
         task_type,
@@ -90,6 +92,7 @@ def submit(
         timeout=timeout,
         unique_key=unique_key,
         unique_for=unique_for,
+        ref=ref,
     )
     if session is None:
         with transaction() as own:
@@ -133,6 +136,7 @@ def submit_as(
     timeout: float | None = None,
     unique_key: str | None = None,
     unique_for: float | timedelta | None = None,
+    ref: str | None = None,
 ) -> int:
     """Add a task of this person in this business."""
     by.require(May.SUBMIT)
@@ -147,6 +151,7 @@ def submit_as(
         timeout=timeout,
         unique_key=unique_key,
         unique_for=unique_for,
+        ref=ref,
         session=session,
     )
 
@@ -223,6 +228,7 @@ def _row(session: Session, new: New) -> dict[str, Any]:
         "max_attempts": type_.max_attempts,
         "timeout_seconds": new.timeout,
         "unique_key": new.unique_key,
+        "ref": new.ref,
         **({"next_try_at": new.start_at} if new.start_at else {}),
         **_links(new),
     }

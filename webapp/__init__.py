@@ -42,12 +42,12 @@ from webapp import (
     tasks,
     views,
 )
-from webapp.api import taskqueue
+from webapp.api import refs, taskqueue
 
 SHORTEST_SECRET = 32
 OF_TASKS = (details, interruptions, reruns, deletions)  # they add their routes to the blueprint of tasks
 LISTS = (tasks, active, history, views, bulk, exports, pauses, background)
-BLUEPRINTS = (auth, account, home, *LISTS, audit, palette, taskqueue)
+BLUEPRINTS = (auth, account, home, *LISTS, audit, palette, taskqueue, refs)
 
 
 def create_app(config: Config) -> Flask:

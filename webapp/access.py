@@ -23,6 +23,8 @@ from webapp.security import is_framed
 from webapp.settings import settings
 
 EMBED = "embed"  # the blueprint of what host applications show
+_OF_HOSTS = {EMBED, "refs"}  # what their pages ask for is not where the user was last
+_ALONE = {f"{EMBED}.count", "refs.index"}  # and this they ask for by themselves
 _NOTE_AFTER = timedelta(minutes=1)
 _LOCAL = re.compile(r"/(?!/)[^\\\x00-\x1f\x7f]*")
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -182,14 +184,14 @@ def _guard() -> Response | None:
     g.login = current_user.login
     if isinstance(needed, May):
         enter(g.slug).require(needed)
-        if request.blueprint != EMBED:  # what a host application shows is not where the user was last
+        if request.blueprint not in _OF_HOSTS:
             _remember(g.slug)
     return None
 
 
 def _is_alone() -> bool:
     """Whether a page asks by itself, be it one of a host application."""
-    return htmx.is_poll() or request.endpoint == f"{EMBED}.count"
+    return htmx.is_poll() or request.endpoint in _ALONE
 
 
 def _remember(slug: str) -> None:

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, jsonify, make_response, request
 from tenants.permissions import May
 from webapp import background
 from webapp.access import EMBED, PUBLIC, access
-from webapp.security import STATIC
+from webapp.security import STATIC, share_with_hosts
 from webapp.settings import settings
 
 bp = Blueprint(EMBED, __name__)
@@ -44,12 +44,7 @@ def count() -> Response:
 @bp.after_request
 def _share(response: Response) -> Response:
     """Scripts of the host's page may read the number, and nothing else."""
-    if request.endpoint == "embed.count":
-        response.vary.add("Origin")
-        if (origin := request.headers.get("Origin")) in settings().embed_origins:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-    return response
+    return share_with_hosts(response) if request.endpoint == "embed.count" else response
 
 
 @bp.app_context_processor

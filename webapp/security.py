@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.headers import Headers
 
 import structlog
-from flask import Flask, abort, request
+from flask import Flask, Response, abort, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from whitenoise import WhiteNoise
@@ -91,6 +91,15 @@ def _harden(inner: WSGIApplication, config: Config) -> WSGIApplication:
 def is_framed(path: str) -> bool:
     """Whether this is the page that host applications show in a frame: no other page can be led to there."""
     return bool(_FRAMED.fullmatch(path))
+
+
+def share_with_hosts(response: Response) -> Response:
+    """Let the scripts of host applications read this answer, with the login of whoever is at the browser."""
+    response.vary.add("Origin")
+    if (origin := request.headers.get("Origin")) in settings().embed_origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+    return response
 
 
 def _for_hosts(path: str, origins: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from tests.webapp import rows
 from webapp.access import Door, declared
 
 MISSING = 424242
+_ASKS = {"refs.index": "?ref=order"}  # what an address is of no use without
 
 
 class Whose(enum.Enum):
@@ -48,7 +49,7 @@ class Route:
         path = self.rule.rule
         for name, value in values.items():
             path = path.replace(f"<int:{name}>", str(value)).replace(f"<{name}>", str(value))
-        return path
+        return path + _ASKS.get(self.rule.endpoint, "")
 
 
 def every(app: Flask) -> Iterator[Route]:
