@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from jobs import task_types
 from jobs.states import State
+from webapp.folding import folded_json
 from webapp.security import STATIC
 
 
@@ -21,7 +22,7 @@ def init_app(app: Flask) -> None:
     """Give the filters to the templates."""
     times = (time, moment, until, clock_time, duration)
     words = (state_label, priority_label, rate_label, type_title)
-    filters = (*times, *words, number, pretty_json)
+    filters = (*times, *words, number, pretty_json, folded_json)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
     app.jinja_env.globals["static_url"] = static_url
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

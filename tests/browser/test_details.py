@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -258,3 +259,22 @@ def test_every_dialog_of_a_task_is_accessible(visit: Visit, shop: Business, cast
             expect(dialog(ada).locator("form.dialog-form")).to_be_visible()
         found[f"{name} {act}"] = faults(ada)
     assert not any(found.values()), found
+
+
+def test_json_folds_and_stays_as_ada_left_it_while_it_renews_itself(visit: Visit, shop: Business, cast: Cast) -> None:
+    payload = {"times": 2**70, "few": [1, 2], "many": list(range(40))}
+    id_ = task_row(shop, cast.ben, "running", payload=payload)
+    ada = visit("ada", reduced_motion="reduce")
+    ada.goto(f"/b/{shop.slug}/tasks/{id_}")
+    few, many = ada.locator("#payload-text > details").all()
+    expect(few).to_have_attribute("open", "")
+    expect(many).not_to_have_attribute("open", "")
+    few.locator("summary").click()
+    many.locator("summary").press("Enter")
+    entry(id_, shop, "a line that shows that it was renewed")
+    expect(ada.locator("#tasks-details")).to_contain_text("a line that shows")
+    expect(many).to_have_attribute("open", "")
+    expect(few).not_to_have_attribute("open", "")
+    text = ada.locator("#payload-text").evaluate("(one) => one.textContent")
+    assert text == json.dumps(payload, indent=2)
+    assert faults(ada) == []
