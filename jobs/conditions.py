@@ -241,3 +241,9 @@ def there(session: Session, business_id: int) -> list[Condition]:
     deleted = session.execute(select(Task.id, Task.business_id, Task.state).where(Task.undo_until.is_not(None)))
     ids = [id_ for id_, of, state in deleted if of == business_id and state in FINAL]
     return [Condition(Task.id.not_in(ids))] if ids else []
+
+
+def deleted_waiting(session: Session, business_id: int) -> list[int]:
+    """The tasks that were deleted while they waited, as long as that can be undone: Cancelling, and soon Canceled."""
+    deleted = session.execute(select(Task.id, Task.business_id, Task.state).where(Task.undo_until.is_not(None)))
+    return [id_ for id_, of, state in deleted if of == business_id and state == State.CANCELLING]

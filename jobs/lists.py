@@ -119,6 +119,10 @@ def _question(session: Session, by: Actor, wanted: TaskFilter) -> _Question:
         states &= {State.RUNNING, State.CANCELLING}
     alone = next((one for one in asked if one.width == 1), None)
     scope = Scope(by.business.id, wanted.view, states, standing, alone, tuple(conditions.days(wanted)))
+    if wanted.state is State.CANCELED and (deleted := conditions.deleted_waiting(session, by.business.id)):
+        # Listed where they will be. Mostly there are none, and then nothing is looked up row by row.
+        asked.append(Condition(or_(Task.state != State.CANCELLING, Task.id.in_(deleted))))
+        return _Question(scope.of(State.CANCELED, State.CANCELLING), asked, states)
     return _Question(scope.of(wanted.state) if wanted.state else scope, asked, states)
 
 
@@ -154,8 +158,8 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         counted = _counted(session, replace(question, scope=replace(scope, states=question.all_states)))
     else:
         counted = count_states(session, scope, question.asked, few)
+    total = sum((counted.get(one, Count(0)) for one in scope.states), Count(0))
     counted = _none(wanted.view.states) | counted
-    total = counted.get(wanted.state, Count(0))
     return Page(
         rows=_rows(session, shown, scope.standing),
         total=total.number,

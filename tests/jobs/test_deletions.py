@@ -53,6 +53,13 @@ def shown(by: Actor, tab: Tab | None = None) -> list[int]:
         return [row.task.id for row in page.rows]
 
 
+def canceled(by: Actor, sort: str = "-created") -> tuple[list[int], int]:
+    """What the state Canceled shows, and how many it says that there are."""
+    with transaction(read_only=True) as session:
+        page = lists.search(session, by, TaskFilter.from_args({"state": "canceled", "sort": sort}))
+        return [row.task.id for row in page.rows], page.total
+
+
 def everything(id_: int) -> dict[str, Any]:
     """A task's row, all of it."""
     with transaction(read_only=True) as session:
@@ -109,6 +116,23 @@ def test_what_was_deleted_while_it_waited_stands_with_what_was_canceled(db: Sess
     id_ = submit("test.note", business="acme", user=BEN)
     delete(cast.ben, id_)
     assert (shown(cast.ben, Tab.PENDING), shown(cast.ben, Tab.FAILED)) == ([], [id_])
+
+
+def test_the_canceled_ones_hold_it_at_once_and_what_is_being_canceled_not(db: Session, cast: Cast) -> None:
+    running, waiting, old = (rows.task(cast.acme, cast.ben, state) for state in ("running", "pending", "canceled"))
+    with transaction() as session:
+        interrupts.interrupt(session, cast.ada, running)
+    assert canceled(cast.ada) == ([old], 1)
+    delete(cast.ben, waiting)
+    assert canceled(cast.ada) == ([old, waiting], 2)
+    assert canceled(cast.ada, "status") == ([waiting, old], 2)
+    assert canceled(cast.zoe) == ([], 0)
+    undo(cast.ben, waiting)
+    assert canceled(cast.ada) == ([old], 1)
+    delete(cast.ben, waiting)
+    time_passes()
+    Beat().finish_deletions()
+    assert canceled(cast.ada) == ([old, waiting], 2)
 
 
 def test_deleting_twice_gives_no_more_time_and_undoing_twice_changes_nothing(db: Session, cast: Cast) -> None:
