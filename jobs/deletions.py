@@ -8,7 +8,7 @@ from sqlalchemy import case, exists, null, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
-from jobs import queue, tasks
+from jobs import files, queue, tasks
 from jobs.models import Task
 from jobs.states import FINAL, WAITING, State
 from jobs.tasks import DELETED, StillRunning
@@ -109,12 +109,13 @@ def finish(session: Session) -> int:
         .returning(Task.id)
         .execution_options(synchronize_session=False)
     ).all()
-    removed = session.scalars(
+    removed = session.execute(
         sql_delete(Task)
         .where(*over, Task.state.in_(sorted(FINAL)))
-        .returning(Task.id)
+        .returning(Task.id, Task.task_type)
         .execution_options(synchronize_session=False)
     ).all()
+    files.forget(session, ((row.id, row.task_type) for row in removed))
     return len(canceled) + len(removed)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session
 
-from jobs import task_types
+from jobs import files, task_types
 from jobs.models import Task
 from jobs.states import FINAL
 from tenants.clock import clock
@@ -33,7 +33,9 @@ def forget_tasks(session: Session, business_id: int, days: float) -> int:
             .order_by(Task.created_at, Task.id)
             .limit(CHUNK)
         )
-        gone += len(session.scalars(delete(Task).where(Task.id.in_(old)).returning(Task.id)).all())
+        removed = session.execute(delete(Task).where(Task.id.in_(old)).returning(Task.id, Task.task_type)).all()
+        files.forget(session, ((row.id, row.task_type) for row in removed))
+        gone += len(removed)
     return gone
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, null, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session, joinedload
 
-from jobs import checks, queue, redaction, task_types
+from jobs import checks, files, queue, redaction, task_types
 from jobs.models import Attempt, Entry, Task, sort_title
 from jobs.states import FINAL, WAITING, State
 from tenants import audit
@@ -176,6 +176,7 @@ def delete(session: Session, by: Actor, task_id: int) -> State | None:
             .execution_options(synchronize_session=False)
         )
         session.expunge(task)
+        files.forget(session, [(task_id, task.task_type)])
         audit.record(session, by, "delete", f"task:{task_id}", before=before)
         return None
     canceled = session.scalar(

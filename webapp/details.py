@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from flask import Response, g, make_response, request, send_file
 
-from jobs import history, lists, reruns, tasks, waiting
-from jobs.builtin import export
+from jobs import files, history, lists, reruns, tasks, waiting
 from jobs.history import Kind, Moment
 from jobs.models import Attempt, Task
 from jobs.pages import Row
@@ -51,8 +51,9 @@ def file(task_id: int) -> Response:
     task = tasks.get(db.session, g.actor, task_id)
     if not _has_file(task):
         raise NotFound
-    path = export.path_of(settings().data_dir.absolute(), g.actor.business.slug, task.id)
-    return make_response(send_file(path, mimetype="text/csv", as_attachment=True, download_name=path.name))
+    path, kind = _file(task), _kind(task)
+    mimetype = "text/csv" if kind == "csv" else "application/json"
+    return make_response(send_file(path, mimetype=mimetype, as_attachment=True, download_name=path.name))
 
 
 def _story(row: Row) -> dict[str, Any]:
@@ -83,10 +84,22 @@ def _blocks(moments: Sequence[Moment]) -> list[list[Moment]]:
 def _outcome(row: Row) -> dict[str, Any]:
     attempts: Sequence[Attempt] = tasks.attempts(db.session, g.actor, row.task.id)
     last = attempts[-1] if attempts else None
-    return {"result": last.result if last else None, "last": last, "file": _has_file(row.task)}
+    return {
+        "result": last.result if last else None,
+        "last": last,
+        "file": _kind(row.task) if _has_file(row.task) else None,
+    }
 
 
 def _has_file(task: Task) -> bool:
-    if task.task_type != "tasks.export" or task.state != State.COMPLETED:
+    if task.task_type != files.EXPORT or task.state != State.COMPLETED:
         return False
-    return export.path_of(settings().data_dir, g.actor.business.slug, task.id).is_file()
+    return _file(task).is_file()
+
+
+def _kind(task: Task) -> str:
+    return "json" if task.payload.get("format") == "json" else "csv"
+
+
+def _file(task: Task) -> Path:
+    return files.path_of(settings().data_dir.absolute(), g.actor.business.slug, task.id, _kind(task))

@@ -1,14 +1,16 @@
-"""`tasks.export`: the task history of a business, as filtered, as a CSV file for its user."""
+"""`tasks.export`: the task history of a business, as filtered, as a CSV or JSON file for its user."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from pathlib import Path
+import json
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol, TextIO
 from zoneinfo import ZoneInfo
 
 from config import Config
 from jobs.context import TaskContext
+from jobs.files import EXPORT, path_of
 from jobs.filters import TaskFilter, View
 from jobs.lists import rows_of
 from jobs.pages import Row
@@ -27,13 +29,14 @@ class NoUser(Exception):
     """An export is what its user may see, so it needs a user."""
 
 
-@task_type("tasks.export", title="Export tasks", queue="exports")
+@task_type(EXPORT, title="Export tasks", queue="exports")
 def export(
     task: TaskContext,
     *,
     filter: dict[str, str] | None = None,  # noqa: A002 - as in the address
     view: str = "all",
     zone: str = "UTC",
+    format: Literal["csv", "json"] = "csv",  # noqa: A002 - as in the form
 ) -> dict[str, str | int]:
     """Write all tasks that the user may see and `filter`, a query string's values, matches in the list `view`.
 
@@ -41,25 +44,60 @@ def export(
     """
     if task.user is None:
         raise NoUser(NoUser.__doc__)
-    path = path_of(Config.from_env().data_dir, task.business, task.id)
+    path = path_of(Config.from_env().data_dir, task.business, task.id, format)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     wanted = TaskFilter.from_args(filter or {}, view=View(view), zone=ZoneInfo(zone))
     rows = 0
     with task.step("Writing rows"), unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
+        writer = _WRITERS[format](file)
         for chunk in _chunks(task.user, task.business, wanted):
-            writer.writerows([_safe(cell) for cell in _cells(row)] for row in chunk)
+            for row in chunk:
+                writer.write(row)
             rows += len(chunk)
             task.log(f"{rows:,} rows")
+        writer.end()
     unfinished.rename(path)
     return {"file": path.name, "rows": rows}
 
 
-def path_of(data_dir: Path, business: str, task_id: int) -> Path:
-    """Where the export of a task lies."""
-    return data_dir / "exports" / business / f"tasks-{task_id}.csv"
+class _Writer(Protocol):
+    """Writes rows as they come, so that no export is held in memory."""
+
+    def write(self, row: Row) -> None: ...
+    def end(self) -> None: ...
+
+
+class _Csv:
+    """For spreadsheets, which run what looks like a formula."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file)
+        self._writer.writerow(_COLUMNS)
+
+    def write(self, row: Row) -> None:
+        self._writer.writerow([_safe("" if cell is None else cell) for cell in _cells(row)])
+
+    def end(self) -> None:
+        pass
+
+
+class _Json:
+    """For programs: a list of objects, one a line, every text as it is."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._before = file, "[\n"
+
+    def write(self, row: Row) -> None:
+        named = dict(zip(_COLUMNS, _cells(row), strict=True))
+        self._file.write(self._before + json.dumps(named, ensure_ascii=False))
+        self._before = ",\n"
+
+    def end(self) -> None:
+        self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
+
+
+_WRITERS: dict[str, Callable[[TextIO], _Writer]] = {"csv": _Csv, "json": _Json}
 
 
 def _chunks(email: str, business: str, wanted: TaskFilter) -> Iterator[list[Row]]:
@@ -81,13 +119,14 @@ def _chunks(email: str, business: str, wanted: TaskFilter) -> Iterator[list[Row]
 def _cells(row: Row) -> list[object]:
     task = row.task
     times = [
-        at.isoformat(timespec="milliseconds") if at else "" for at in (task.created_at, task.started_at, task.ended_at)
+        at.isoformat(timespec="milliseconds") if at else None
+        for at in (task.created_at, task.started_at, task.ended_at)
     ]
     return [
         task.id,
         row.user_name,
         task.task_type,
-        task.title or "",
+        task.title,
         row.state.capitalize(),
         task.priority,
         *times,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from config import Config
-from jobs import submit
+from jobs import deletions, retention, submit, tasks
 from jobs.builtin import export, script
-from jobs.models import Attempt, Entry
+from jobs.models import Attempt, Entry, Task
+from tenants.clock import clock
+from tenants.database import transaction
 from tests import look
 from tests.factories import Cast
 
@@ -63,6 +66,50 @@ def test_an_export_holds_what_its_user_may_see(db: Session, cast: Cast, work: Wo
     everybody = exported(export.path_of(data_dir, "acme", adas))
     assert {row["user"] for row in everybody} == {"Ben Ito", "Cleo Marsh", "Ada Lovelace"}
     assert last_attempt(adas).result == {"file": f"tasks-{adas}.csv", "rows": 4}
+
+
+def test_an_export_as_json_is_for_programs(db: Session, cast: Cast, work: Work, data_dir: Path) -> None:
+    first = submit("test.note", business="acme", user=BEN, title='=1+1 "ü"')
+    second = submit("test.note", business="acme", user=BEN)
+    submit("test.note", business="acme", user="cleo@example.com")
+    as_json = {"format": "json", "filter": {"type": "test.note"}}
+    id_, none = (
+        submit("tasks.export", business="acme", user=BEN, payload=asked)
+        for asked in (as_json, {**as_json, "filter": {"q": "nobody"}})
+    )
+    work("exports")
+    found = json.loads(export.path_of(data_dir, "acme", id_, "json").read_text(encoding="utf-8"))
+    assert [row["id"] for row in found] == [first, second]
+    assert found[0]["title"] == '=1+1 "ü"', "no spreadsheet runs it"
+    assert (found[1]["title"], found[1]["started"], found[1]["attempts"]) == (None, None, 0)
+    assert json.loads(export.path_of(data_dir, "acme", none, "json").read_text()) == []
+    assert last_attempt(id_).result == {"file": f"tasks-{id_}.json", "rows": 2}
+
+
+@pytest.mark.parametrize("how", ["undo over", "at once", "retention", "undone"])
+def test_the_file_goes_when_its_task_is_gone(db: Session, cast: Cast, work: Work, data_dir: Path, how: str) -> None:
+    id_, other = (submit("tasks.export", business="acme", user=BEN) for _ in range(2))
+    work("exports")
+    path, others = (export.path_of(data_dir, "acme", one) for one in (id_, other))
+    with transaction() as session:
+        if how == "at once":
+            tasks.delete(session, cast.ben, id_)
+        elif how == "retention":
+            session.execute(update(Task).where(Task.id == id_).values(created_at=clock(-9e6), ended_at=clock(-9e6)))
+            retention.forget_tasks(session, cast.acme.id, 30)
+        else:
+            deletions.begin(session, cast.ben, id_)
+        assert path.exists(), "nothing is committed yet"
+    if how.startswith("undo"):
+        assert path.exists()
+        with transaction() as session:
+            if how == "undone":
+                deletions.undo(session, cast.ben, id_)
+            session.execute(update(Task).where(Task.undo_until.is_not(None)).values(undo_until=clock(-1)))
+        with transaction() as session:
+            deletions.finish(session)
+    assert path.exists() is (how == "undone")
+    assert others.exists()
 
 
 def test_an_export_keeps_to_its_filter(db: Session, cast: Cast, work: Work, data_dir: Path) -> None:

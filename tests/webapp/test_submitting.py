@@ -30,6 +30,22 @@ def test_an_export_is_a_task_with_the_filter_of_the_list(cast: Cast, ada: Browse
     ada.get(toast["href"])
 
 
+def test_an_export_as_json_is_another_button_of_the_same_form(cast: Cast, ada: Browser, config: Config) -> None:
+    (button,) = ada.get("/b/acme/tasks").all("button", id_="tasks-export-json")
+    response = ada.act("/b/acme/exports", **{str(button["name"]): button["value"]})
+    asked = rows.find_task(int(json.loads(response.headers["HX-Trigger"])["toast"]["href"].rpartition("/")[2]))
+    assert asked
+    assert asked.payload == {"filter": {}, "view": "all", "zone": "UTC", "format": "json"}
+    done = rows.task(cast.acme, cast.ada, "completed", task_type="tasks.export", payload=asked.payload)
+    path = export.path_of(config.data_dir, "acme", done, "json")
+    path.parent.mkdir(parents=True)
+    path.write_text("[]")
+    assert "Download JSON" in ada.get(f"/b/acme/tasks/{done}").text
+    with ada.raw("GET", f"/b/acme/tasks/{done}/file") as file:
+        assert (file.mimetype, file.data) == ("application/json", b"[]")
+        assert file.headers["Content-Disposition"] == f"attachment; filename=tasks-{done}.json"
+
+
 def test_its_file_can_be_fetched_when_it_is_completed(cast: Cast, ada: Browser, ben: Browser, config: Config) -> None:
     waits, done = (
         rows.task(cast.acme, cast.ada, state, task_type="tasks.export") for state in ("pending", "completed")
