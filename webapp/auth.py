@@ -6,6 +6,8 @@ import hashlib
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
+from flask_limiter import RequestLimit
+from limits import parse
 
 from tenants import accounts, audit, demo
 from tenants.accounts import WrongPassword
@@ -14,11 +16,12 @@ from tenants.models import User
 from webapp import db, forms, htmx
 from webapp.access import LOGIN, PUBLIC, access, begin, end, local_path
 from webapp.forms import LoginForm
-from webapp.security import limiter
+from webapp.security import limiter, take_back
 from webapp.settings import settings
 
 FAILURES_PER_ACCOUNT = "10/minute"
 FAILURES_PER_ADDRESS = "50/minute"
+_NOTED_PER_ADDRESS = parse("10/minute")  # refusals in the audit log
 
 bp = Blueprint("auth", __name__)
 
@@ -31,21 +34,30 @@ def _address() -> str:
     return request.remote_addr or "here"
 
 
-def _failed(response: Response) -> bool:
-    return response.status_code == 422
+def _refuse(_breached: RequestLimit) -> None:
+    """Too many wrong passwords: this one was not looked at, counts nowhere, and is in the audit log.
+
+    A flood is not all of it there: anybody could fill the database.
+    """
+    take_back()
+    if limiter.limiter.hit(_NOTED_PER_ADDRESS, "refused logins", _address()):
+        email = request.form.get("email", "").strip()
+        with transaction() as own:
+            audit.record_login(own, accounts.find(own, email), email, outcome="limited", address=request.remote_addr)
 
 
 @bp.route("/login", methods=["GET", "POST"])
 @access(PUBLIC)
-@limiter.limit(FAILURES_PER_ACCOUNT, key_func=_account, methods=["POST"], deduct_when=_failed)
-@limiter.limit(FAILURES_PER_ADDRESS, key_func=_address, methods=["POST"], deduct_when=_failed)
+@limiter.limit(FAILURES_PER_ACCOUNT, key_func=_account, methods=["POST"], on_breach=_refuse)
+@limiter.limit(FAILURES_PER_ADDRESS, key_func=_address, methods=["POST"], on_breach=_refuse)
 def login() -> Response:
-    """Ask who it is. Only failures count for the limits, which are asked before any password is hashed."""
+    """Ask who it is. A try takes its place in the limits before any password is hashed; a right one gives it back."""
     form = LoginForm(next=local_path(request.args.get("next")))
     user = _authenticated(form) if form.validate_on_submit() else None
     if user is None:
         status = 422 if form.is_submitted() else 200
         return htmx.page("auth/login.html", status=status, form=form, **_demo())
+    take_back()
     begin(user)
     return htmx.leave(local_path(form.next.data) or url_for("home.index"))
 

@@ -13,6 +13,7 @@ import structlog
 from flask import Flask, Response, abort, request
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
+from limits.storage import MemoryStorage
 from whitenoise import WhiteNoise
 
 from config import Config
@@ -21,6 +22,8 @@ from webapp.settings import settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+log = structlog.get_logger()
 
 STATIC = Path(__file__).parent / "static"
 _POLICY = (
@@ -63,6 +66,27 @@ def init_app(app: Flask) -> None:
 def limiter_storage(redis_url: str) -> str:
     """The address of Redis as Flask-Limiter writes it."""
     return f"redis+{redis_url}" if redis_url.startswith("unix:") else redis_url
+
+
+def take_back() -> None:
+    """Uncount this request at the limits that counted it: the newest entry of each window goes."""
+    storage: Any = limiter.limiter.storage
+    for one in limiter.current_limits:
+        if one.breached:  # then it was not counted
+            continue
+        try:
+            _drop_newest(storage, one.key)
+        except storage.base_exceptions as error:
+            log.warning("a request stays counted", error=str(error))
+
+
+def _drop_newest(storage: Any, key: str) -> None:
+    """The libraries count only upwards. Any entry is as good as another: they are moments apart."""
+    if isinstance(storage, MemoryStorage):
+        with storage.locks[key]:
+            del storage.events.get(key, [])[:1]
+    else:
+        storage.get_connection().lpop(storage.prefixed_key(key))
 
 
 def _harden(inner: WSGIApplication, config: Config) -> WSGIApplication:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -102,6 +105,47 @@ def test_the_eleventh_wrong_password_in_a_minute_is_not_even_looked_at(app: Flas
     log_in(browser, BEN, status=429)
     log_in(Browser(app), ADA)
     assert len([one for one in rows.audited("login") if one.outcome == "refused"]) == 10
+
+
+def test_a_try_that_was_refused_is_in_the_audit_log_and_a_flood_is_not_all_of_it(app: Flask, cast: Cast) -> None:
+    browser = Browser(app)
+    for _ in range(10):
+        log_in(browser, BEN, "wrong password", 422)
+    log_in(browser, BEN, status=429)
+    (entry,) = [one for one in rows.audited("login") if one.outcome == "limited"]
+    assert (entry.user_id, entry.subject, entry.after) == (cast.ben.user.id, BEN, {"address": "127.0.0.1"})
+    for _ in range(15):
+        log_in(browser, BEN, status=429)
+    assert len([one for one in rows.audited("login") if one.outcome == "limited"]) == 10
+
+
+@pytest.mark.parametrize("redis", [True, False], ids=["redis", "no redis"])
+def test_of_thirty_wrong_passwords_at_once_ten_are_looked_at(config: Config, app: Flask, redis: bool) -> None:
+    asked = app if redis else create_app(config.model_copy(update={"redis_url": "unix:///nowhere/r.sock?db=0"}))
+    log_in(Browser(asked), ADA)  # whoever asks first notices that there is no Redis
+    browsers = [Browser(asked) for _ in range(30)]
+    tokens = [one.csrf() for one in browsers]
+    at_once = threading.Barrier(len(browsers))
+
+    def guess(browser: Browser, token: str) -> int:
+        form = {"email": BEN, "password": "wrong password", "csrf_token": token}
+        at_once.wait()
+        return browser.raw("POST", "/login", data=form).status_code
+
+    with ThreadPoolExecutor(len(browsers)) as pool:
+        found = Counter(pool.map(guess, browsers, tokens))
+    assert found == {422: 10, 429: 20}
+    assert len([one for one in rows.audited("login") if one.outcome == "refused"]) == 10
+
+
+def test_what_the_address_limit_refuses_does_not_count_for_the_account(app: Flask) -> None:
+    browser = Browser(app)
+    for number in range(50):
+        log_in(browser, f"guess{number}@example.com", "wrong password", 422)
+    for _ in range(12):
+        log_in(browser, ADA, "wrong password", 429)
+    form = {"email": ADA, "password": "wrong password", "csrf_token": browser.csrf()}
+    assert browser.raw("POST", "/login", data=form, environ_base={"REMOTE_ADDR": "192.0.2.7"}).status_code == 422
 
 
 def test_an_address_that_tries_many_accounts_is_stopped_too(app: Flask) -> None:
