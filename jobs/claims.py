@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import NullType
 
-from jobs import judge, limits, records, settling
+from jobs import judge, levels, limits, records, settling
 from jobs.attempts import Claim
 from jobs.judge import Standing, Target
+from jobs.levels import Level
 from jobs.models import Entry, Task
 from jobs.states import State
 from tenants.clock import clock
@@ -30,6 +31,12 @@ _COLUMNS = "id user_id task_type payload attempts max_attempts priority timeout_
 # The times as the driver gives them: reading a hundred of them costs more than the statement.
 _TIMES = [type_coerce(_tasks.c[name], NullType()).label(name) for name in ("next_try_at", "started_at")]
 _CLAIMED = [*(_tasks.c[name] for name in _COLUMNS), *_TIMES]
+_OF = {
+    "only": _tasks.c.id == bindparam("only"),
+    "level": _tasks.c.priority == bindparam("level"),
+    "rest": _tasks.c.priority < bindparam("level"),
+}
+_Asked = tuple[tuple[str, ...], tuple[Target, ...]]  # the types and the pauses of a claim
 
 
 @dataclass
@@ -64,10 +71,13 @@ def claim(
     if now.ended:
         settling.bring_back(session, business_id, now, _ready(business_id, name, types), limit)
     token = secrets.token_hex(8)
-    about = {"business": business_id, "name": name, "limit": limit, "only": only}
     mine = {"token": token, "lease": lease_seconds, "by": worker, "process": os.getpid()}
-    statement = _claiming(tuple(types), tuple(now.pauses.values()), is_one=only is not None)
-    rows = session.execute(statement, {**about, **mine}).all()
+    about = {"business": business_id, "name": name, "limit": limit, "only": only, **mine}
+    asked = tuple(types), tuple(now.pauses.values())
+    if only is None:
+        rows = _best(session, asked, levels.due(session, business_id, name), about)
+    else:
+        rows = session.execute(_claiming(*asked, "only"), about).all()
     if not rows:
         return []
     names = names or Names()
@@ -92,8 +102,11 @@ def any_ready(session: Session, business_id: int, name: str) -> bool:
     if not types:
         return False
     ready = _ready(business_id, name, types)
-    pending = select(exists().where(now.sparing(), ready, Task.stands(State.PENDING)))
-    return bool(session.scalar(pending)) or settling.is_any_back(session, business_id, now, ready)
+    for level in levels.due(session, business_id, name):
+        pending = exists().where(now.sparing(), ready, Task.stands(State.PENDING), level.holds())
+        if session.scalar(select(pending)):
+            return True
+    return settling.is_any_back(session, business_id, now, ready)
 
 
 def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> set[int]:
@@ -145,21 +158,33 @@ def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) ->
 def _ready(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:
     """True of what is due, of one of these types."""
     return and_(
-        Task.business_id == business_id, Task.queue == name, Task.next_try_at <= clock(), Task.task_type.in_(types)
+        Task.business_id == business_id,
+        Task.queue == name,
+        Task.next_try_at <= levels.now(),
+        Task.task_type.in_(types),
     )
 
 
+def _best(session: Session, asked: _Asked, due: Sequence[Level], about: dict[str, Any]) -> list[Row[Any]]:
+    """Claim at one level after the other until there are enough."""
+    rows: list[Row[Any]] = []
+    for level in due:
+        here = {**about, "level": level.priority, "limit": about["limit"] - len(rows)}
+        rows += session.execute(_claiming(*asked, "rest" if level.is_rest else "level"), here)
+        if len(rows) == about["limit"]:
+            break
+    return rows
+
+
 @functools.lru_cache(maxsize=64)
-def _claiming(types: tuple[str, ...], held: tuple[Target, ...], *, is_one: bool) -> ReturningUpdate[Any]:
+def _claiming(types: tuple[str, ...], held: tuple[Target, ...], of: str) -> ReturningUpdate[Any]:
     """The claim under these pauses. Building it takes as long as running it, and a turn runs the same many times."""
     # The pauses first: SQLite judges in this order, and may have to pass over many tasks that are held.
     ready = [Standing(dict(enumerate(held))).sparing(), Task.stands(State.PENDING)]
     ready += [_ready(bindparam("business"), bindparam("name"), types)]
-    if is_one:
-        ready += [_tasks.c.id == bindparam("only")]
     best = (
         select(_tasks.c.id)
-        .where(*ready)
+        .where(*ready, _OF[of])
         .order_by(*Task.claim_order())
         .limit(bindparam("limit"))
         .with_for_update(skip_locked=True)  # pass over those that another worker claims right now

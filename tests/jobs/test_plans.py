@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy import Engine, event, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import choices, claims, judge, limits, settling
 from jobs.choices import Choice
 from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
+from tenants.clock import clock
 from tenants.database import transaction
 from tests.factories import Cast
 
@@ -78,6 +79,19 @@ def test_a_claim_walks_the_index_of_what_is_pending(db: Session, cast: Cast, pla
     assert_cheap(plan(lambda session: settling.settle(session, cast.acme.id)), "ix_tasks_pending")
     limited = plan(lambda session: limits.open_types(session, cast.acme.id, "default", Standing({}, {}, {None: 9})))
     assert "ix_tasks_leased" in limited, limited
+
+
+def test_what_is_due_tomorrow_is_not_read_by_a_claim_today(db: Session, cast: Cast, plan: Callable[..., str]) -> None:
+    """A hundred thousand tasks of Ben stand first in the index; the index itself tells where what is due ends."""
+    fill(db, cast, "pending")
+    db.execute(update(Task).where(Task.priority == 5).values(next_try_at=clock(86_400)))
+    db.commit()
+    for act in (claim, lambda session, cast: claims.any_ready(session, cast.acme.id, "default")):
+        found = plan(lambda session, act=act: act(session, cast))
+        assert_cheap(found, "ix_tasks_pending")
+        at_one = [line for line in found.splitlines() if "priority=?" in line or "priority = " in line]
+        assert at_one, found
+        assert all("next_try_at<?" in line or "next_try_at <= " in line for line in at_one), found
 
 
 @pytest.mark.parametrize("of", ["user", "type", "both"])
