@@ -60,6 +60,11 @@ class Board:
         self._sequence += 1
         _RUNNING.pack_into(self._memory, 0, self._sequence, task_id, attempt, leased_at, deadline, self._sequence)
 
+    def has_begun(self) -> bool:
+        """Whether anything of a task's author ever ran."""
+        (sequence, *_) = _RUNNING.unpack_from(self._memory, 0)
+        return bool(sequence)
+
     def idle(self) -> None:
         """Nothing of a task's author runs."""
         self.begin(0, 0, 0.0, 0.0)

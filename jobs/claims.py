@@ -77,7 +77,7 @@ def claim(
     if only is None:
         rows = _best(session, asked, levels.due(session, business_id, name), about)
     else:
-        rows = session.execute(_claiming(*asked, "only"), about).all()
+        rows = [*session.connection().execute(_claiming(*asked, "only"), about)]
     if not rows:
         return []
     names = names or Names()
@@ -88,6 +88,24 @@ def claim(
     kept = _kept([row.claim_alone for row in in_order])
     give_back(session, claims[kept:])
     return claims[:kept]
+
+
+def ask(session: Session, business_id: int, name: str) -> None:
+    """All that a claim sends, where nothing is to be claimed: the statement that writes, too."""
+    now = judge.standing(session, business_id)
+    types = limits.open_types(session, business_id, name, now)
+    levels.due(session, business_id, name)
+    about = {
+        "business": business_id,
+        "name": name,
+        "limit": 1,
+        "only": None,
+        "token": "",
+        "lease": 0.0,
+        "by": "",
+        "process": 0,
+    }
+    _best(session, (tuple(types), tuple(now.pauses.values())), [Level(0)], about)
 
 
 def _kept(alone: Sequence[bool]) -> int:
@@ -170,7 +188,8 @@ def _best(session: Session, asked: _Asked, due: Sequence[Level], about: dict[str
     rows: list[Row[Any]] = []
     for level in due:
         here = {**about, "level": level.priority, "limit": about["limit"] - len(rows)}
-        rows += session.execute(_claiming(*asked, "rest" if level.is_rest else "level"), here)
+        # Not the session's: it would find out each time what an UPDATE means for its objects, and compile it anew.
+        rows += session.connection().execute(_claiming(*asked, "rest" if level.is_rest else "level"), here)
         if len(rows) == about["limit"]:
             break
     return rows

@@ -155,14 +155,17 @@ class Guard:
         running = self._horse.board.running()
         at = (running.task_id, running.attempt) if running else None
         dead = leases.Dead(self._worker, self._horse.pid, self._horse.board.ended(), at, self._outcome)
-        log.warning("a horse died", status=self._horse.status, task=at)
-        until = time.monotonic() + self._settings.lease_seconds
+        if at or self._horse.status != horses.FAILED:
+            log.warning("a horse died", status=self._horse.status, task=at)
+        until, is_told = time.monotonic() + self._settings.lease_seconds, False
         while time.monotonic() < until:
             try:
                 with transaction(claims=True, patience=_PATIENCE_SECONDS) as session:
                     leases.bury(session, dead)
             except SQLAlchemyError as error:
-                log.warning("a dead horse is not written yet", error=str(error))
+                if not is_told:
+                    log.warning("a dead horse is not written yet", error=str(error))
+                is_told = True
                 time.sleep(_AGAIN_SECONDS)
             else:
                 return

@@ -20,6 +20,7 @@ from processes import adopt_orphans, die_with
 log = structlog.get_logger()
 
 STOP = signal.SIGUSR1  # "look at your board: the handler at work is to stop"
+FAILED = 1  # the status of one that has said itself why
 _ERRORS = {
     Why.INTERRUPTED: Interrupted("interrupted"),
     Why.TIMED_OUT: TimedOut("It ran longer than its timeout."),
@@ -42,9 +43,9 @@ class Horse:
         self._turn = turn[1]
         self._ended = os.pidfd_open(self.pid)
 
-    def start(self, business_id: int, name: str, ticket: str) -> None:
-        """Let it take this turn. BrokenPipeError when it is dead already."""
-        os.write(self._turn, json.dumps([business_id, name, ticket]).encode())
+    def start(self, business_id: int, name: str, ticket: str, *, is_quiet: bool = False) -> None:
+        """Let it take this turn. BrokenPipeError when it is dead already. `is_quiet`: an error was told before."""
+        os.write(self._turn, json.dumps([business_id, name, ticket, is_quiet]).encode())
 
     def has_ended(self, seconds: float) -> bool:
         """Whether it has ended; waits so long for it. Then `status` is its exit status, minus a signal's number."""
@@ -71,7 +72,7 @@ class Horse:
 
 def _live(parent: int, turn: tuple[int, int], board: Board) -> NoReturn:
     """A horse's whole life. It leaves by `_exit`, since nothing of its parent's is its to clean up."""
-    status = 1
+    status, is_quiet = FAILED, False
     try:
         os.close(turn[1])
         os.setpgrp()
@@ -80,11 +81,12 @@ def _live(parent: int, turn: tuple[int, int], board: Board) -> NoReturn:
         _listen(board)
         _connect()
         if asked := os.read(turn[0], _MAX_TURN_BYTES):
-            business_id, name, ticket = json.loads(asked)
+            business_id, name, ticket, is_quiet = json.loads(asked)
             turns.run(business_id, name, ticket, board)
         status = 0
     except Exception:
-        log.exception("a turn failed")
+        if not is_quiet:
+            log.exception("a turn failed")
     finally:
         os._exit(status)
 

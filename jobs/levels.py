@@ -37,7 +37,7 @@ class Level:
 
 def due(session: Session, business_id: int, name: str) -> list[Level]:
     """The levels of a queue at which a claim may find something, in claim order."""
-    rows = session.execute(_of_one(), {"business": business_id, "name": name})
+    rows = session.connection().execute(_of_one(), {"business": business_id, "name": name})
     in_order = sorted(rows, key=lambda row: row.place)
     return [level for row in in_order for level in _levels(row.priority, row.place, row.is_due)]
 

@@ -5,6 +5,7 @@ Each horse would do that anew, and its first task would wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 
 import structlog
@@ -41,18 +42,15 @@ def rehearse() -> None:
 
 
 def limber() -> None:
-    """What a spare horse does while it waits: ask what a claim asks, of nobody's business.
+    """What a spare horse does while it waits: ask what a claim asks, of nobody's business, and be refused the write.
 
-    Its memory is its own from then on, and the database has read for its connection what a claim needs.
+    Its memory is its own from then on, and the database has read for its connection what a claim needs. It takes no
+    lock: a horse that is frozen here would keep everybody from writing on SQLite, and pauses from ending claims.
     """
-    try:
-        with transaction(claims=True, durable=False) as session:
-            judge.let_claims_pass(session, _NOBODY)
+    for name in task_types.queues():
+        with contextlib.suppress(SQLAlchemyError), transaction(read_only=True, dry=True) as session:
             claims.look_up(session, _NOBODY, {_NOBODY}, claims.Names())
-            for name in task_types.queues():
-                claims.claim(session, _NOBODY, name, limit=1, worker="", lease_seconds=9.0)
-    except SQLAlchemyError as error:
-        log.warning("the database does not answer", error=str(error))
+            claims.ask(session, _NOBODY, name)
 
 
 def _turn(session: Session, name: str) -> None:

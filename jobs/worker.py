@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import random
 import secrets
 import signal
 import socket
@@ -39,6 +40,9 @@ from tenants.database import connect
 log = structlog.get_logger()
 
 _HEAD_START_SECONDS = 0.01  # of a horse, before the fork of the next one takes a core from it
+_TICK_SECONDS = 0.05
+_REST_SECONDS = 0.05  # half of the first rest after a turn that failed
+_MOST_REST_SECONDS = 5.0
 _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own 405 s would delay its maintenance
 
 
@@ -58,6 +62,7 @@ class TurnWorker(Worker):
             log_job_description=False,
         )
         self.stops = 0
+        self._failed = 0  # horses, one after the other, that died before they had begun anything
         self._knocked = threading.Event()
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
@@ -96,8 +101,11 @@ class TurnWorker(Worker):
             horse.has_ended(_HEAD_START_SECONDS)
             self._spare = Horse()
             guard = Guard(horse, self.name, knocks=self._was_knocked, stops=lambda: self.stops, beat=self._beat)
-            if guard.watch():
+            died = guard.watch()
+            self._failed = self._failed + 1 if died and not horse.board.has_begun() else 0
+            if died:
                 queue.quietly(queue.begin_turn, *turn)
+                self._rest(rest_seconds(self._failed))
                 queue.quietly(queue.wake_now, *turn[:2])
         finally:
             self._horse_pid = 0
@@ -109,12 +117,18 @@ class TurnWorker(Worker):
         """The spare, at work; a new one if somebody killed it while it waited."""
         horse = self._spare
         try:
-            horse.start(business_id, name, ticket)
+            horse.start(business_id, name, ticket, is_quiet=bool(self._failed))
         except BrokenPipeError:
             horse.close()
             horse = Horse()
-            horse.start(business_id, name, ticket)
+            horse.start(business_id, name, ticket, is_quiet=bool(self._failed))
         return horse
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but not when told to stop."""
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at and not self.stops:
+            time.sleep(_TICK_SECONDS)
 
     def handle_payload(self, message: dict[str, Any]) -> None:
         """A command from Redis: RQ's own, or ours to look at the running task's row."""
@@ -151,6 +165,12 @@ class TurnWorker(Worker):
         knocked = self._knocked.is_set()
         self._knocked.clear()
         return knocked
+
+
+def rest_seconds(failed: int) -> float:
+    """How long to wait after so many horses that could not even claim: longer each time, and no two workers alike."""
+    longest = min(_MOST_REST_SECONDS, _REST_SECONDS * 2 ** min(failed, 10)) if failed else 0.0
+    return random.uniform(longest / 2, longest)  # noqa: S311 - only to spread them
 
 
 def main() -> int:

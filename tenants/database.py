@@ -135,6 +135,7 @@ _PRAGMAS = {
     "journal_mode": "WAL",
     "synchronous": "FULL",  # with NORMAL a power cut may lose the last commits, and a submitted task must stay
     "foreign_keys": "ON",
+    "query_only": "OFF",
 }
 
 
@@ -151,6 +152,7 @@ def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     _set(connection, "synchronous", "FULL" if options.get("durable", True) else "NORMAL")
     _set(connection, "busy_timeout", str(int(options.get("patience", _PATIENCE_SECONDS) * 1000)))
+    _set(connection, "query_only", "ON" if options.get("dry") else "OFF")
     if options.get("read_only"):
         connection.exec_driver_sql("BEGIN")
         return
@@ -219,7 +221,8 @@ def transaction(**options: Any) -> Iterator[Session]:
 
     `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite). `durable=False`: a
     power cut may undo it (SQLite), which is as well for what means nothing without the processes that it ends, too.
-    `patience`: seconds to wait for a lock; after that OperationalError.
+    `patience`: seconds to wait for a lock; after that OperationalError. `dry=True`, of a reading one: SQLite refuses a
+    write before it takes a lock, as PostgreSQL does in any reading one.
     """
     with Sessions.begin() as session:
         if options:

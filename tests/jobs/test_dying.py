@@ -6,19 +6,23 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
-from jobs import claims, leases, queue, records, submit
+from jobs import claims, judge, leases, queue, records, rehearsal, submit
 from jobs.attempts import Outcome
 from jobs.models import Attempt, Task
 from jobs.records import Ended
 from jobs.states import State
+from jobs.worker import rest_seconds
 from tenants.clock import clock
+from tenants.database import transaction
 from tests import look
 from tests.factories import Cast
 from tests.servers import Line
@@ -238,6 +242,43 @@ def test_a_worker_that_cannot_wait_gives_its_running_task_back(
     assert worker.wait(timeout=15) == 0
     expected = ("completed", ["completed"]) if how == "the horse itself" else ("pending", ["lost"])
     assert (state(id_), outcomes(id_)) == expected
+
+
+def test_a_worker_that_may_not_claim_says_so_once_and_goes_on_when_it_may(
+    db: Session, cast: Cast, start: Start, capfd: Any
+) -> None:
+    rule = "BEFORE UPDATE ON tasks WHEN new.state = 'running' BEGIN SELECT RAISE(ABORT, 'not now'); END"
+    refuse, allow = f"CREATE TRIGGER not_now {rule}", "DROP TRIGGER not_now"
+    if db.get_bind().dialect.name == "postgresql":
+        refuse = "ALTER TABLE tasks ADD CONSTRAINT not_now CHECK (state <> 'running')"
+        allow = "ALTER TABLE tasks DROP CONSTRAINT not_now"
+    db.execute(text(refuse))
+    db.commit()
+    start("worker", "default")
+    id_ = submit("test.note", business="acme")
+    turns: set[bytes | None] = {None}
+    until(lambda: turns.add(queue.connection().get(f"sluice:{cast.acme.id}:turn:default")) or len(turns) > 4, every=0)
+    db.execute(text(allow))
+    db.commit()
+    until(lambda: state(id_) == "completed")
+    assert "".join(capfd.readouterr()).count("a turn failed") == 1
+
+
+def test_a_worker_rests_longer_after_each_turn_that_failed_but_not_for_ever() -> None:
+    rests = [{rest_seconds(failed) for _ in range(100)} for failed in range(20)]
+    assert rests[0] == {0.0}
+    assert all(len(some) > 90 for some in rests[1:]), "two workers would come back at the same moment"
+    assert max(rests[1]) <= min(rests[2]) < max(rests[3]) <= min(rests[4])
+    assert max(max(some) for some in rests) <= 5.0
+
+
+@pytest.mark.parametrize("whose", ["everybody's", "a business's"])
+def test_a_spare_horse_that_limbers_up_waits_for_nobodys_lock_and_has_none(db: Session, cast: Cast, whose: str) -> None:
+    with transaction() as session:
+        judge.stop_claims(session, None if whose == "everybody's" else cast.acme.id)
+        spare = threading.Thread(target=rehearsal.limber)
+        spare.start()
+        until(lambda: not spare.is_alive(), seconds=8)  # less than the patience of a lock
 
 
 def test_what_a_handler_leaves_running_ends_with_its_turn(db: Session, cast: Cast, start: Start, notes: Notes) -> None:
