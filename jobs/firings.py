@@ -32,9 +32,21 @@ def rhythm_of(schedule: Schedule) -> Rhythm:
 
 def due_soon(session: Session, seconds: float) -> tuple[datetime, dict[int, datetime]]:
     """The database's time, and when each schedule is due that is so by now or within `seconds`."""
-    query = select(Schedule.id, Schedule.next_at).join(Business, Business.id == Schedule.business_id)
-    found = session.execute(query.where(_fires(), Schedule.next_at <= clock(seconds)))
-    return _now(session), {id_: next_at for id_, next_at in found if next_at}
+    query = select(Schedule.id).join(Business, Business.id == Schedule.business_id)
+    query = query.where(_fires(), Schedule.next_at <= clock(seconds))
+    try:
+        found = {id_: next_at for id_, next_at in session.execute(query.add_columns(Schedule.next_at)) if next_at}
+    except (ValueError, TypeError):  # one of them is no time
+        found = {id_: _next_at(session, id_) or _now(session) for id_ in session.scalars(query).all()}
+    return _now(session), found
+
+
+def _next_at(session: Session, schedule_id: int) -> datetime | None:
+    """When it is due; None if that is no time: SQLite keeps whatever somebody writes there by hand."""
+    try:
+        return session.scalar(select(Schedule.next_at).where(Schedule.id == schedule_id))
+    except (ValueError, TypeError):
+        return None
 
 
 def fire(session: Session, schedule_id: int) -> datetime | None:
@@ -76,7 +88,7 @@ def set_aside(session: Session, schedule_id: int, error: str) -> datetime | None
     failed = select(
         Schedule.business_id,
         Schedule.id,
-        Schedule.next_at,
+        Schedule.next_at if _next_at(session, schedule_id) else clock(),
         clock(),
         literal("failed"),
         literal(payloads.storable(error)),

@@ -493,6 +493,21 @@ def test_one_that_cannot_be_read_shows_its_error_and_stops_no_other(
     assert outcomes(first) == ["failed"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL refuses such a row
+@pytest.mark.parametrize("written", ["0 o'clock", "", 5])
+def test_one_whose_due_time_is_no_time_shows_its_error_and_stops_no_other(
+    db: Session, cast: Cast, written: object
+) -> None:
+    first, broken, last = (make(db, cast) for _ in range(3))
+    db.execute(text("UPDATE schedules SET next_at = :at WHERE id = :id"), {"at": written, "id": broken})
+    db.commit()
+    lead_for_a_beat()
+    assert [outcomes(id_) for id_ in (first, broken, last)] == [["fired"], ["failed"], ["fired"]]
+    assert row(broken).error
+    assert row(broken).next_at > look.scalar(select(clock(1800))), "it is tried again in an hour"
+    assert len(schedules.firings(db, cast.ada, broken)) == 1, "and its list can be read"
+
+
 def test_old_firings_are_forgotten_but_for_the_last_and_those_of_unfinished_tasks(db: Session, cast: Cast) -> None:
     busy, quiet, rare = (make(db, cast, overlap="queue") for _ in range(3))
     for id_ in (busy, busy, busy, quiet, quiet, rare):
