@@ -170,12 +170,15 @@ def delete(session: Session, by: Actor, task_id: int) -> State | None:
     task = get(session, by, task_id)
     before = described(task)
     if task.state in FINAL:
-        session.execute(
+        gone = session.scalar(
             sql_delete(Task)
             .where(Task.id == task.id, Task.state.in_(sorted(FINAL)))
+            .returning(Task.id)
             .execution_options(synchronize_session=False)
         )
         session.expunge(task)
+        if gone is None:  # somebody else deleted it at this moment
+            raise NotFound
         files.forget(session, [(task_id, task.task_type)])
         audit.record(session, by, "delete", f"task:{task_id}", before=before)
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import choices, deletions, interrupts, leases, lists, pauses, records, submit, tasks
@@ -24,6 +24,7 @@ from tenants.errors import NotAllowed, NotFound
 from tenants.permissions import Actor
 from tests import look
 from tests.factories import Cast
+from tests.waiting import until
 from tests.webapp import rows
 
 Work = Callable[..., None]
@@ -277,3 +278,27 @@ def test_two_who_delete_at_once_make_one_deletion(db: Session, cast: Cast) -> No
         one.join()
     assert len(rows.audited("delete")) == 1
     assert undo(cast.ben, id_) == "pending"
+
+
+def test_two_who_remove_a_final_task_at_once_leave_one_trace(db: Session, cast: Cast) -> None:
+    id_ = submit("test.note", business="acme", user=BEN)
+    db.execute(update(Task).where(Task.id == id_).values(state="completed"))
+    db.commit()
+    said: list[type[Exception] | None] = []
+
+    def remove() -> None:
+        try:
+            with transaction() as session:
+                tasks.delete(session, cast.ben, id_)
+        except NotFound as error:
+            said.append(type(error))
+
+    with transaction() as session:
+        assert tasks.delete(session, cast.ada, id_) is None
+        other = threading.Thread(target=remove)
+        other.start()
+        if session.get_bind().dialect.name == "postgresql":
+            waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            until(lambda: look.scalar(waits))  # type: ignore[arg-type]
+    other.join()
+    assert (said, len(rows.audited("delete"))) == ([NotFound], 1)
