@@ -135,6 +135,7 @@ def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> 
             _tasks.c.id.in_([one.id for one in claimed]),
             _tasks.c.claim_token.in_({one.token for one in claimed}),
             _tasks.c.lease_until > clock(),
+            _tasks.c.state == State.RUNNING,  # an interrupt may have come: then it never begins
             standing.sparing(),
         )
     )

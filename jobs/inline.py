@@ -206,5 +206,7 @@ class _Here:
         return Inline(claim.id, State(state), written.result, written.error)
 
     def _withdraw(self, claim: Claim) -> None:
+        """Leave no row; one that was interrupted meanwhile is Canceled."""
         with transaction() as session:
+            records.cancel(session, records.held(claim.token, [claim.id]))
             session.execute(delete(Task).where(Task.id == claim.id, Task.claim_token == claim.token))

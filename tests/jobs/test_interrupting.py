@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import interrupts, submit
+from jobs import claims, interrupts, submit
 from jobs.models import Attempt, Entry, Task
 from jobs.states import FINAL
 from tenants import audit
@@ -185,3 +185,17 @@ def test_an_interrupted_script_ends_with_its_children(db: Session, cast: Cast, s
     interrupt(db, cast.ada, id_)
     until(lambda: state(id_) == "canceled", seconds=5)
     until(lambda: not alive((tmp_path / "child").read_text().strip()), seconds=5)
+
+
+def test_a_claimed_task_that_was_interrupted_before_it_began_does_not_begin(db: Session, cast: Cast) -> None:
+    id_, other = (submit("test.note", business="acme", user="ben@example.com") for _ in range(2))
+    claimed = claims.claim(db, cast.acme.id, "default", limit=9, worker="here", lease_seconds=60)
+    db.commit()
+    assert interrupt(db, cast.ben, id_) == "cancelling"
+    assert claims.still_good(db, cast.acme.id, claimed) == {other}
+    claims.give_back(db, claimed)
+    db.commit()
+    assert [(look.task(one).state, look.task(one).attempts) for one in (id_, other)] == [
+        ("canceled", 0),
+        ("pending", 0),
+    ]
