@@ -113,12 +113,26 @@ def _inside(nested: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[An
 
 def _validate(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
     try:
-        return _adapter(type_.handler).validate_python(payload)
+        valid = _adapter(type_.handler).validate_python(payload)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:_MOST_ERRORS]]
         more = [f"and {len(found) - _MOST_ERRORS:,} more"] if len(found) > _MOST_ERRORS else []
         raise _misfit(type_, payload, "; ".join(wrong + more)) from None
+    if wrong := [name for name, value in payload.items() if name in valid and _counts_truth(value, valid[name])]:
+        raise _misfit(type_, payload, "; ".join(f"{name}: a number is not true or false" for name in wrong))
+    return valid
+
+
+def _counts_truth(given: Any, read: Any) -> bool:
+    """Whether true or false was read as a number, in a value or deep within it."""
+    if isinstance(given, bool):
+        return isinstance(read, (int, float)) and not isinstance(read, bool)
+    if isinstance(given, dict) and isinstance(read, dict):
+        return any(key in read and _counts_truth(value, read[key]) for key, value in given.items())
+    if isinstance(given, (list, tuple)) and isinstance(read, (list, tuple)):
+        return any(map(_counts_truth, given, read))
+    return False
 
 
 def _misfit(type_: TaskType, payload: dict[str, Any], wrong: str) -> BadPayload:

@@ -7,7 +7,7 @@ import time
 import structlog
 from flask import Flask, Response, g, jsonify, request
 from flask_limiter import RateLimitExceeded
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
 from tenants import audit
 from tenants.database import transaction
@@ -42,6 +42,12 @@ _MESSAGES = {
 }
 
 
+class NotJson(BadRequest):
+    """A program sent what cannot be read."""
+
+    description = "This is not JSON."
+
+
 def init_app(app: Flask) -> None:
     """Answer every error."""
     app.register_error_handler(SluiceError, _on_ours)
@@ -72,7 +78,8 @@ def _on_http(error: HTTPException) -> Response:
     status = error.code or 500
     if status >= 500:
         return _on_surprise(error)
-    response = _answer(status, _MESSAGES.get(status, error.description or error.name))
+    own = error.description if isinstance(error, NotJson) else None
+    response = _answer(status, own or _MESSAGES.get(status, error.description or error.name))
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     if isinstance(error, RateLimitExceeded) and limiter.current_limit:

@@ -88,6 +88,7 @@ def test_it_goes_where_the_user_was_last(cast: Cast, ada: Browser) -> None:
         ({"times": 0}, 422, "times"),
         ({"times": 3601}, 422, "times"),
         ({"times": None}, 422, "times"),
+        ({"times": True}, 422, "times"),
         ({"times": 1, "business": "initech"}, 404, None),
         ({"times": 1, "business": "no-such"}, 404, None),
         ({"times": 1, "business": 7}, 422, "business"),
@@ -113,6 +114,7 @@ def test_what_is_not_json_is_refused(ada: Browser, body: str, kind: str, status:
     headers = {"X-CSRFToken": ada.csrf()}
     response = ada.raw("POST", "/api/taskqueue/test_task", data=body, content_type=kind, headers=headers)
     assert (response.status_code, response.mimetype) == (status, "application/problem+json")
+    assert "JSON" in response.get_json()["detail"]
 
 
 def test_it_needs_a_login_a_token_and_the_right(app: Flask, cast: Cast, ada: Browser, as_user: As) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
+from werkzeug.exceptions import BadRequest
 
 from jobs import submitting
 from jobs.payloads import BadPayload
 from tenants.errors import Invalid
 from webapp import db
 from webapp.access import LOGIN, access, enter, usual_business
+from webapp.errors import NotJson
 
 bp = Blueprint("taskqueue", __name__, url_prefix="/api/taskqueue")
 
@@ -33,6 +35,8 @@ def test_task() -> Response:
 def _body() -> dict[str, Any]:
     try:
         body = request.get_json()
+    except BadRequest:
+        raise NotJson from None
     except RecursionError:
         raise Invalid("This JSON is nested too deeply.") from None
     if not isinstance(body, dict):
