@@ -1,12 +1,12 @@
 """The tasks of a reference in order, by the index that finds them
 
-Revision: 0008, after 0005
+Revision: 0006, after 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
+revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
