@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import structlog
 from sqlalchemy import and_, exists, or_, select, update
 
-from jobs import deletions, firings, judge, leases, queue, retention, settling, task_types
+from jobs import deletions, firings, grouping, judge, leases, queue, retention, settling, task_types
 from jobs.claims import any_ready
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
@@ -19,6 +19,7 @@ from tenants.models import Business
 log = structlog.get_logger()
 
 _SETTLE_SECONDS = 0.5  # of one beat
+_GROUP_SECONDS = 0.3  # of one beat
 _FORGET_SECONDS = 0.5  # of one beat
 _FORGET_AGAIN_SECONDS = 3600.0
 _is_waiting = or_(
@@ -45,10 +46,11 @@ class Beat:
         self._moved = False
         self._retention_days, self._forget_at = retention_days, 0.0
         pauses = [self.end_expired_pauses, self.settle]
-        repairs = [self.move_to_queues, self.reap, self.finish_deletions, *pauses, self.wake_ready, self.forget]
+        repairs = [self.move_to_queues, self.reap, self.finish_deletions, *pauses, self.wake_ready]
+        repairs += [self.group_failures, self.forget]
         self._repairs = [*repairs, *also]
         self._missing: dict[tuple[int, str], str] = {}
-        self._settled = 0  # the business that was settled last
+        self._settled = self._grouped = 0  # the business that was settled last, and the one whose failures were grouped
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
         """Do each repair while this process `leads`; one that fails stops no other, and has another try next time."""
@@ -108,6 +110,25 @@ class Beat:
         with transaction(claims=True) as session:
             settling.finish_system_wide(session)
 
+    def group_failures(self) -> None:
+        """Put failed tasks into their groups, in chunks; go on there next time."""
+        ends_at = time.monotonic() + _GROUP_SECONDS
+        while self._group_some(ends_at) and time.monotonic() < ends_at:
+            pass
+
+    def _group_some(self, ends_at: float) -> int:
+        """A chunk of each business in turn, while there is time, at least one; answer how many tasks."""
+        grouped = 0
+        with transaction(read_only=True) as session:
+            found = grouping.businesses(session, after=self._grouped)
+        for business_id in found:
+            with transaction(claims=True) as session:
+                grouped += grouping.group(session, business_id)
+            self._grouped = business_id
+            if time.monotonic() >= ends_at:
+                break
+        return grouped
+
     def forget(self) -> None:
         """Once an hour: remove what is older than the retention, in chunks, for half a second of each beat."""
         ends_at = time.monotonic() + _FORGET_SECONDS
@@ -123,6 +144,7 @@ class Beat:
         for business_id in everywhere:
             with transaction(claims=True) as session:
                 gone += retention.forget_tasks(session, business_id, self._retention_days)
+                gone += grouping.forget(session, business_id, self._retention_days)
         return gone
 
     def wake_ready(self) -> None:

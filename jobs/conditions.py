@@ -192,6 +192,9 @@ def _meant(session: Session, business_id: int, term: Term, standing: Standing) -
         case "id":
             id_ = _id(term.value)
             return _nothing() if id_ is None else Condition(Task.id == id_, 1)
+        case "failure":
+            id_ = _id(term.value)
+            return _nothing() if id_ is None else Condition(and_(Task.has_failed(), Task.failure_id == id_), 1)
         case _:
             return _anything(session, business_id, term.value)
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
+from jobs import grouping
 from jobs.models import Pause, Task
 from jobs.sowing import Soil, sow_attempts, sow_tasks
 from tenants import businesses, demo
@@ -23,7 +24,7 @@ _FIRST = ("Ada Ben Cleo Dov Eli Fay Gus Hana Ines Jon Kofi Lena Mona Nils Olga P
           "Wim Xena Yara Zoe Åsa Björn Çelik Dörte").split()  # fmt: skip
 _LAST = ("Abt Berg Cole Diaz Egan Frey Gold Hart Ito Jung Klein Lund Marsh Nash Okafor Park Quist Roth Sand Toth "
          "Unger Vogt Winter Xu Young Zeller Öberg Ångström").split()  # fmt: skip
-_NEW_TABLES = ("tasks", "attempts", "users", "members", "businesses")
+_NEW_TABLES = ("tasks", "attempts", "failures", "users", "members", "businesses")
 
 
 class NotEmpty(Conflict):
@@ -50,6 +51,7 @@ def fill(session: Session, plan: Plan, *, among_others: bool = False) -> None:
     for start in range(0, plan.tasks, _CHUNK):
         sow_tasks(session, soil, start, min(start + _CHUNK, plan.tasks))
     sow_attempts(session, first)
+    grouping.group_all(session)
     _pause(session, soil)
     for name in _NEW_TABLES:  # so that plans are right at once, not when the database gets round to it
         session.execute(text(f"ANALYZE {name}"))

@@ -1,4 +1,4 @@
-"""The tables of what runs: tasks, their attempts and entries, and the pause registry."""
+"""The tables of what runs: tasks, their attempts, entries and failures, and the pause registry."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ _STATES = ", ".join(f"'{state}'" for state in State)
 # Written in a way of its own: PostgreSQL never takes an index of lists for a claim then, even without statistics.
 _WAITS = text("state || '' IN ('paused', 'pending')")
 _IS_FINAL = text("state IN ('canceled', 'completed', 'failed')")
+_HAS_FAILED = text("state || '' = 'failed'")  # so, too, since it is a small index of lists alone
 
 
 _CLAIM_ORDER = ("business_id", "queue", text("priority DESC"), "next_try_at", "id")
@@ -96,6 +97,7 @@ class Task(BusinessOwned, Base):
     ref: Mapped[str | None] = mapped_column(String(200))
     sort_title: Mapped[str] = mapped_column(ByteOrdered(200), default=_default_sort_title, server_default="")
     undo_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failure_id: Mapped[int | None] = mapped_column(BigInteger)
 
     user: Mapped[User | None] = relationship(foreign_keys=user_id)
     ender: Mapped[User | None] = relationship(foreign_keys=ended_by)
@@ -110,6 +112,11 @@ class Task(BusinessOwned, Base):
     def waits(cls) -> ColumnElement[bool]:
         """The task is pending or paused, as lists ask for it: only they may use the indexes of what waits."""
         return literal_column(f"tasks.{_WAITS.text}")  # without a type, or SQLite gets "= 1" after it
+
+    @classmethod
+    def has_failed(cls) -> ColumnElement[bool]:
+        """The task is failed, as its group of failures asks for it: only that may use the index of failures."""
+        return literal_column(f"tasks.{_HAS_FAILED.text}")
 
     @classmethod
     def is_in(cls, *states: State) -> ColumnElement[bool]:
@@ -173,6 +180,7 @@ class Task(BusinessOwned, Base):
         _partial("ix_tasks_waiting_attempts", "business_id", "attempts", "id", where=_waits("attempts > 0")),
         _partial("ix_tasks_final_created", "business_id", "created_at", "id", where=_IS_FINAL),
         _partial("ix_tasks_final_state", "business_id", "state", "id", where=_IS_FINAL),
+        _partial("ix_tasks_failure", "business_id", "failure_id", "created_at", "id", where=_HAS_FAILED),
         NEVER_REUSED,
     )
 
@@ -221,6 +229,36 @@ class Entry(BusinessOwned, Base):
             ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_entries_task"
         ),
         Index("ix_entries_task", "business_id", "task_id", "id"),
+        NEVER_REUSED,
+    )
+
+
+class Failure(BusinessOwned, Base):
+    """All failed tasks of one type with the same error, but for its numbers and ids. They name it as `failure_id`.
+
+    `count` is how often that happened since `first_at`: tasks that are deleted or forgotten later still count.
+    """
+
+    __tablename__ = "failures"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task_type: Mapped[str] = mapped_column(ByteOrdered(100))
+    kind: Mapped[str] = mapped_column(ByteOrdered(100))
+    message: Mapped[str] = mapped_column(ByteOrdered(200))
+    count: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[str] = mapped_column(String(10), default="open")
+    changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    changed_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    returned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    changer: Mapped[User | None] = relationship()
+
+    __table_args__ = (
+        UniqueConstraint("business_id", "task_type", "kind", "message"),
+        CheckConstraint("state IN ('open', 'resolved', 'ignored')", name="state"),
+        Index("ix_failures_last", "business_id", "state", "last_at", "id"),
         NEVER_REUSED,
     )
 

@@ -18,7 +18,10 @@ from jobs.states import WAITING, State
 from jobs.walks import Place
 
 _TOO_BIG = 2**63  # for any integer of a database
-_KINDS: dict[str, type] = {"created": datetime, "started": datetime, "user": str, "type": str, "title": str}
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(("created", "started", "first", "last"), datetime),
+    **dict.fromkeys(("user", "type", "title", "error"), str),
+}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from webapp import (
     embed,
     errors,
     exports,
+    failures,
     formats,
     history,
     home,
@@ -46,7 +47,7 @@ from webapp.api import refs, taskqueue
 
 SHORTEST_SECRET = 32
 OF_TASKS = (details, interruptions, reruns, deletions)  # they add their routes to the blueprint of tasks
-LISTS = (tasks, active, history, views, bulk, exports, pauses, background)
+LISTS = (tasks, active, history, failures, views, bulk, exports, pauses, background)
 BLUEPRINTS = (auth, account, home, *LISTS, audit, palette, taskqueue, refs)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from flask import Response, g, request, url_for
 
-from jobs import lists, pauses, targets, task_types, views
+from jobs import failures, lists, pauses, targets, task_types, views
 from jobs.filters import SIZES, TaskFilter, View
+from jobs.terms import Term
 from tenants import preferences
 from webapp import columns, db, formats, htmx
 from webapp.access import me
@@ -54,6 +55,12 @@ def url(wanted: TaskFilter, **changes: Any) -> str:
     return url_for(_PAGES[wanted.view], **values)
 
 
+def _said(term: Term) -> str:
+    """A search term as its chip says it."""
+    failure = failures.find(db.session, g.actor, term.value) if term.field == "failure" else None
+    return f"Failure: {failures.error_of(failure)}" if failure else term.text
+
+
 def _applied(wanted: TaskFilter) -> Iterator[tuple[str, str]]:
     """Each search term and filter in use, and the address of the list without it. The states have their own chips."""
     person = targets.find_user(db.session, g.actor, wanted.user)
@@ -69,7 +76,7 @@ def _applied(wanted: TaskFilter) -> Iterator[tuple[str, str]]:
     }
     if len(wanted.terms) > 1 or any(term.field for term in wanted.terms):
         for term in wanted.terms:
-            yield term.text, url(wanted, q=term.without)
+            yield _said(term), url(wanted, q=term.without)
     for name, text in texts.items():
         if getattr(wanted, name):
             yield text, url(wanted, **{name: False if name == "late" else None})

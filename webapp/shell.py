@@ -30,6 +30,7 @@ PAGES = (
     Page("Async Tasks", "tasks.index", "list-check", "t"),
     Page("Active tasks", "active.index", "activity", "a"),
     Page("Task history", "history.index", "history", "h"),
+    Page("Failures", "failures.index", "alert-triangle", "f"),
     Page("Pauses", "pauses.index", "player-pause", "p"),
     Page("Audit log", "audit.index", "menu-2", "u"),
 )

@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from jobs import pauses
 from jobs.judge import Target
 from tenants import accounts, members
+from tenants.clock import clock
 from tenants.database import transaction
 from tenants.models import Business
 from tests.browser.conftest import Visit
@@ -33,6 +34,9 @@ PAGES = {
     "tasks": "/b/{shop}/tasks",
     "active": "/b/{shop}/active",
     "history": "/b/{shop}/history",
+    "failures": "/b/{shop}/failures",
+    "ignored failures": "/b/{shop}/failures?state=ignored",
+    "no failures": "/b/{shop}/failures?state=resolved",
     "a person": "/b/{shop}/tasks?user={cleo}&q=user:cleo+count",
     "nothing found": "/b/{shop}/tasks?q=nobody",
     "paused": "/b/{shop}/tasks/{paused}",
@@ -127,6 +131,8 @@ def at(shop: Business, cast: Cast) -> dict[str, Any]:
     found: dict[str, Any] = {"shop": shop.slug, "cleo": cast.cleo.user.id}
     for state in ("running", "failed", "completed", "canceled"):
         found[state] = rows.task(shop, cast.root, state, title=f"A {state} one")
+    rows.failure(shop, message="row # " + "of a very long table " * 8, returned_at=clock(-60))
+    rows.failure(shop, message="", kind="", task_type="not.known", state="ignored", changed_at=clock())
     rows.entry(found["completed"], shop, "a line of its log")
     rows.task(shop, None, next_try_at=tomorrow())
     found["paused"] = rows.task(shop, cast.cleo, next_try_at=tomorrow(), title="x" * 200)

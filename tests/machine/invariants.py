@@ -34,7 +34,7 @@ def check(before: View, after: View, touched: Collection[int] | None, removed: C
             need(id_ in removed and old.state in oracle.FINAL, "1: a row stays until somebody deletes it", old)
             continue
         _check_move(old, new, after)
-        if touched is not None and id_ not in touched and new != old:
+        if touched is not None and id_ not in touched and new != _grouped(old, new):
             _check_settled(old, new)
     for task in after.tasks.values():
         _check_task(task, after.attempts_of(task.id))
@@ -60,13 +60,20 @@ def _check_task(task: Row, attempts: list[Row]) -> None:
 
 def _check_move(old: Row, new: Row, after: View) -> None:
     need(new.state in oracle.AFTERWARDS[old.state], "6, 11: no such move", old, new)
-    need(old.state not in oracle.FINAL or new == old, "6: final is final", old, new)
+    need(old.state not in oracle.FINAL or new == _grouped(old, new), "6: final is final", old, new)
+    need(old.failure_id in (None, new.failure_id), "6: a failure stays in its group", old, new)
+    need(new.failure_id is None or new.state == "failed", "6: only what failed is in a group of failures", new)
     for name in ("business_id", "user_id", "task_type", "created_at", "max_attempts"):
         need(getattr(old, name) == getattr(new, name), f"13: {name} never changes", old, new)
     if (old.state, new.state, old.attempts) == ("pending", "paused", new.attempts):
         need(oracle.is_held(after, new), "8: only what a pause means is set aside", new)
     if (old.state, new.state, old.attempts) == ("paused", "pending", new.attempts):
         need(not oracle.is_held(after, new), "8: what a pause means stays aside", new)
+
+
+def _grouped(old: Row, new: Row) -> Row:
+    """All that a final task may get, once, and a failed one only: a beat puts it into its group of failures."""
+    return old._replace(failure_id=new.failure_id)
 
 
 def _check_settled(old: Row, new: Row) -> None:

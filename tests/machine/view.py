@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Interval, delete, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import Attempt, Entry, Firing, Limit, Pause, Schedule, Task
+from jobs.models import Attempt, Entry, Failure, Firing, Limit, Pause, Schedule, Task
 from tenants.clock import UtcDateTime, clock
 from tenants.database import transaction
 from tenants.models import AuditEntry
@@ -19,7 +19,7 @@ from tenants.models import AuditEntry
 Row = Any  # a named tuple of all columns of a table
 Rows = dict[int, Row]
 _MOVED_WITH_THE_CLOCK = (Task, Attempt, Pause, Schedule, Firing)
-_EMPTIED = (Entry, Attempt, Firing, Schedule, Task, Pause, Limit, AuditEntry)
+_EMPTIED = (Entry, Attempt, Firing, Schedule, Task, Failure, Pause, Limit, AuditEntry)
 _ROWS = {model: namedtuple(model.__tablename__, model.__table__.columns.keys()) for model in _EMPTIED}  # type: ignore[misc]
 
 _SELECTS = {model: select(model.__table__) for model in _EMPTIED}  # made once, since they are asked ten thousand times

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from flask import Flask
 from werkzeug.routing import Rule
 
+from jobs.models import Failure
 from tenants.models import Login
 from tenants.permissions import May
 from tests.factories import Cast
@@ -70,6 +71,8 @@ def _id(name: str, cast: Cast, whose: Whose) -> int:
             return rows.task(business, owner)
         case "pause_id":
             return rows.pause(business, cast.root, owner)
+        case "failure_id":
+            return rows.failure(business, message=f"error {rows.number_of(Failure)}")
         case "view_id":
             return rows.view(business, cast.ada if whose is Whose.OURS else owner)
         case "login_id":

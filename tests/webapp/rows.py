@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from jobs.models import Attempt, Entry, Pause, SavedView, Task
+from jobs.models import Attempt, Entry, Failure, Pause, SavedView, Task
 from tenants import accounts, members
 from tenants.clock import clock
 from tenants.database import Base, transaction
@@ -22,15 +22,18 @@ _NEEDS = {
 }
 
 
-def task(business: Business, user: Actor | None = None, state: str = "pending", **values: Any) -> int:
-    """A task, of the Scheduler unless a user is named; answers its id."""
+def task(
+    business: Business, user: Actor | None = None, state: str = "pending", error: str | None = None, **values: Any
+) -> int:
+    """A task, of the Scheduler unless a user is named; answers its id. `error` is what an exception said."""
     defaults = {"task_type": "test.count", "queue": "default", "payload": {"times": 1}, **_NEEDS.get(state, {})}
     with transaction() as session:
         new = Task(business_id=business.id, user_id=user.user.id if user else None, state=state, **(defaults | values))
         session.add(new)
         session.flush()
         if state in ("completed", "failed"):
-            outcome = {"result": {"counted": 50}} if state == "completed" else {"error": "LookupError: gone"}
+            failed = {"error": error, "traceback": "Traceback: …"} if error else {"error": "LookupError: gone"}
+            outcome = {"result": {"counted": 50}} if state == "completed" else failed
             session.add(_attempt(new, state, outcome))
         return new.id
 
@@ -49,6 +52,17 @@ def pause(business: Business | None, by: Actor, user: Actor | None = None, **val
         new = Pause(
             business_id=business.id if business else None, created_by=by.user.id, **(dict(defaults) | about | values)
         )
+        session.add(new)
+        session.flush()
+        return new.id
+
+
+def failure(business: Business, **values: Any) -> int:
+    """A group of failures that a beat has made; answers its id."""
+    told = {"task_type": "test.count", "kind": "LookupError", "message": "gone", "count": 1}
+    times = {"first_at": clock(), "last_at": clock()}
+    with transaction() as session:
+        new = Failure(business_id=business.id, **(told | times | values))
         session.add(new)
         session.flush()
         return new.id

@@ -169,6 +169,7 @@ def fill_initech(cast: Cast) -> None:
     rows.entry(task, cast.initech, SENTINEL)
     rows.task(cast.initech, cast.zoe, title=SENTINEL)
     rows.task(cast.initech, None, title=SENTINEL, task_type="script.execute")
+    rows.failure(cast.initech, message=SENTINEL)
     rows.pause(cast.initech, cast.zoe, cast.zoe, reason=SENTINEL)
     rows.pause(cast.initech, cast.zoe, task_type="test.count", reason=SENTINEL)
 
