@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import failures, grouping, inline, lists
 from jobs.beat import Beat
 from jobs.failure_filters import SORTS, FailureFilter, FailureState
 from jobs.failures import ChangedMeanwhile
-from jobs.filters import TaskFilter
+from jobs.filters import TaskFilter, View
 from jobs.models import Attempt, Failure, Task
 from jobs.submitting import submit
 from tenants import audit
@@ -21,6 +23,7 @@ from tenants.database import transaction
 from tenants.errors import NotAllowed, NotFound
 from tests import look
 from tests.factories import Cast
+from tests.jobs.test_plans import fill, plan  # noqa: F401 - a fixture
 from tests.webapp import rows
 
 DAY = 86_400
@@ -71,9 +74,9 @@ def test_messages_that_differ_in_numbers_and_ids_are_one(one: str, other: str, e
         assert "2026" not in grouping.evened(one) + grouping.evened(other)
 
 
-@pytest.mark.parametrize("text", ["no such file", "defaced facade", "•••", "", "ValueError"])
-def test_words_stay_as_they_are(text: str) -> None:
-    assert grouping.evened(text) == text
+@pytest.mark.parametrize("word", ["no such file", "defaced facade", "•••", "", "ValueError"])
+def test_words_stay_as_they_are(word: str) -> None:
+    assert grouping.evened(word) == word
 
 
 def test_a_long_message_is_cut_and_a_hostile_one_costs_no_time() -> None:
@@ -83,8 +86,8 @@ def test_a_long_message_is_cut_and_a_hostile_one_costs_no_time() -> None:
 
 
 def test_what_workers_let_fail_is_grouped_at_the_next_beat(cast: Cast, work: Callable[..., None]) -> None:
-    for text in ("row 17", "row 18", "row 19", "column 4"):
-        submit("test.fail", business="acme", payload={"text": text})
+    for said in ("row 17", "row 18", "row 19", "column 4"):
+        submit("test.fail", business="acme", payload={"text": said})
     submit("test.note", business="acme")
     work()
     assert groups() == {}
@@ -332,3 +335,58 @@ def change(cast: Cast, to: FailureState) -> None:
         first = session.scalars(select(Failure.id).order_by(Failure.id)).first()
         assert first
         failures.change(session, cast.ada, first, to)
+
+
+def test_several_at_once_count_each_task_once(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a moment two schedulers may think that they lead; meanwhile Ada resolves and ignores."""
+    monkeypatch.setattr("jobs.grouping.CHUNK", 7)
+    for number in range(120):
+        fail(cast, f"LookupError: {'abc'[number % 3]}")
+    with transaction() as session:
+        grouping.group(session, cast.acme.id)
+
+    def go_on(number: int) -> None:
+        for _ in range(60):
+            with transaction(claims=True) as session:
+                grouping.group(session, cast.acme.id)
+            with contextlib.suppress(ChangedMeanwhile), transaction() as session:
+                first = session.scalars(select(Failure.id).order_by(Failure.id)).first() or 0
+                failures.change(session, cast.ada, first, (IGNORED, RESOLVED)[number % 2])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(go_on, range(4)))
+    assert groups() == {"LookupError: a": 40, "LookupError: b": 40, "LookupError: c": 40}
+    assert look.scalar(select(func.count()).where(Task.failure_id.is_(None))) == 0
+
+
+def test_failures_are_found_by_their_own_index_and_nothing_else_uses_it(
+    db: Session,
+    cast: Cast,
+    plan: Callable[..., str],  # noqa: F811
+) -> None:
+    """Half of 100,000 failed tasks are in one group, and the beat has the other half to do.
+
+    The beat needs no statistics; lists do on PostgreSQL, for what was deleted.
+    """
+    fill(db, cast, "failed")
+    db.execute(update(Task).where(Task.id % 2 == 0, Task.state == "failed").values(failure_id=7))
+    db.commit()
+    for act in (
+        grouping.businesses,
+        lambda session: grouping.group(session, cast.acme.id),
+        lambda session: grouping.forget(session, cast.acme.id, 30),
+    ):
+        found = plan(act)
+        assert "ix_tasks_failure" in found, found
+        for bad in ("Seq Scan on tasks", "SCAN tasks"):
+            assert bad not in found, found
+    if db.get_bind().dialect.name == "postgresql":
+        db.execute(text("ANALYZE tasks"))
+        db.commit()
+    of_group = TaskFilter.from_args({"q": "failure:7"}, view=View.HISTORY)
+    assert "ix_tasks_failure" in plan(lambda session: lists.search(session, cast.ada, of_group))
+    for view in View:
+        for args in ({}, {"state": "failed"}, {"q": "state:failed"}, {"user": str(cast.ben.user.id)}):
+            wanted = TaskFilter.from_args(args, view=view)
+            found = plan(lambda session, wanted=wanted: lists.search(session, cast.ada, wanted))
+            assert "ix_tasks_failure" not in found, f"{view} {args}\n{found}"
