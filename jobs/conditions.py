@@ -38,11 +38,15 @@ _TYPES = text("""
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition. `width` is in how many ranges an index finds all that it is true of; None: no index knows them."""
+    """A condition. `width` is in how many ranges an index finds all that it is true of; None: no index knows them.
+
+    `state` is that of all tasks it is true of, if the condition says so much.
+    """
 
     clause: ColumnElement[bool]
     width: int | None = None
     users: Collection[int | None] | None = None  # whose tasks it is about, if that is what it says
+    state: State | None = None
 
 
 def visible(by: Actor) -> list[Condition]:
@@ -194,7 +198,8 @@ def _meant(session: Session, business_id: int, term: Term, standing: Standing) -
             return _nothing() if id_ is None else Condition(Task.id == id_, 1)
         case "failure":
             id_ = _id(term.value)
-            return _nothing() if id_ is None else Condition(and_(Task.has_failed(), Task.failure_id == id_), 1)
+            in_group = and_(Task.has_failed(), Task.failure_id == id_)
+            return _nothing() if id_ is None else Condition(in_group, 1, state=State.FAILED)
         case _:
             return _anything(session, business_id, term.value)
 

@@ -53,7 +53,12 @@ def count_states(
     `few` is what holds them all, if it is little (`jobs.gathering`).
     """
     only = and_(*(one.clause for one in asked)) if asked else None
-    looks = [_Look(scope, few, only, None)] if few is not None else list(_looks(scope, only))
+    if few is not None:
+        looks = [_Look(scope, few, only, None)]
+    elif scope.alone and scope.states == {scope.alone.state} and len(asked) == 1:  # an index has just these
+        looks = [_Look(scope, [Strand((scope.here, scope.alone.clause), few=True)], None, LIMIT + 1)]
+    else:
+        looks = list(_looks(scope, only))
     counted: dict[State, Count] = dict.fromkeys(sorted(scope.states), Count(0))
     for found in _count(session, looks):
         counted |= {state: counted[state] + count for state, count in found.items()}

@@ -21,7 +21,7 @@ from jobs.models import Attempt, Failure, Task
 from tenants.clock import UtcDateTime, clock
 from tenants.models import Business
 
-CHUNK = 500  # failed tasks of one transaction
+CHUNK = 200  # failed tasks of one transaction, since nobody else writes to SQLite meanwhile
 _LOOK = 1_000  # characters of an error that are looked at
 _LOST = "Lost"  # the kind of what no exception ended, but the end of its process
 _NUMBERS = re.compile(

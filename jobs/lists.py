@@ -117,6 +117,8 @@ def _question(session: Session, by: Actor, wanted: TaskFilter) -> _Question:
     states = frozenset(wanted.view.states)
     if wanted.late:
         states &= {State.RUNNING, State.CANCELLING}
+    for one in asked:
+        states &= {one.state} if one.state else states
     alone = next((one for one in asked if one.width == 1), None)
     scope = Scope(by.business.id, wanted.view, states, standing, alone, tuple(conditions.days(wanted)))
     if wanted.state is State.CANCELED and (deleted := conditions.deleted_waiting(session, by.business.id)):

@@ -130,6 +130,17 @@ def test_each_way_to_fail_has_its_kind(cast: Cast, work: Callable[..., None]) ->
     }
 
 
+def test_the_last_attempt_says_what_went_wrong(cast: Cast) -> None:
+    task = fail(cast, "ValueError: in the end", attempts=2)
+    with transaction() as session:
+        last = session.scalars(select(Attempt).where(Attempt.task_id == task)).one()
+        last.number = 2
+        about = {"business_id": cast.acme.id, "task_id": task, "number": 1, "outcome": "retry", "ended_at": clock()}
+        session.add(Attempt(**about, error="ConnectionError: at first", traceback="Traceback: …"))
+    group()
+    assert groups() == {"ValueError: in the end": 1}
+
+
 def test_first_and_last_are_when_tasks_failed_in_whatever_order_they_are_grouped(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +308,24 @@ def test_the_tasks_of_a_group_can_be_searched_for(db: Session, cast: Cast) -> No
         assert search(f"failure:{none}") in ([], search(""))
     assert search(f"failure:{look.task(foreign).failure_id}") == []
     assert lists.search(db, cast.ada, TaskFilter(q=f"failure:{failure}")).total == 3
+
+
+def test_a_list_tells_how_many_tasks_a_large_group_has(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.gathering.MOST", 2)
+    monkeypatch.setattr("jobs.counting.LOOK", 3)
+    for _ in range(7):
+        fail(cast)
+        rows.task(cast.acme, cast.ben, "completed")
+    group()
+    for view, total in ((View.HISTORY, 7), (View.ALL, 7), (View.ACTIVE, 0)):
+        wanted = TaskFilter.from_args({"q": f"failure:{only().id}"}, view=view)
+        page = lists.search(db, cast.ada, wanted)
+        assert (len(page.rows), page.total, page.is_capped) == (total, total, False)
+    counts = lists.counts(db, cast.ada, TaskFilter(q=f"failure:{only().id}", view=View.HISTORY))
+    assert {state: one.number for state, one in counts.items() if one.number} == {None: 7, "failed": 7}
+    assert not lists.search(db, cast.ada, TaskFilter(q=f"failure:{only().id} state:completed")).rows
 
 
 def test_a_deleted_task_still_counts_and_an_old_group_goes_with_the_last_of_its_tasks(cast: Cast) -> None:
