@@ -198,8 +198,7 @@ def _meant(session: Session, business_id: int, term: Term, standing: Standing) -
             return _nothing() if id_ is None else Condition(Task.id == id_, 1)
         case "failure":
             id_ = _id(term.value)
-            in_group = and_(Task.has_failed(), Task.failure_id == id_)
-            return _nothing() if id_ is None else Condition(in_group, 1, state=State.FAILED)
+            return Condition(Task.failure_id == id_, 1, state=State.FAILED) if id_ else _nothing()
         case _:
             return _anything(session, business_id, term.value)
 

@@ -1,7 +1,7 @@
 """Grouping: the beat puts failed tasks into groups of one type and error. `jobs.failures` shows them.
 
-Workers write nothing for it: so a flood of failures has no row that all of them wait for, and whatever ended a task (a
-worker, the end of a lease, a call inline) need not know of groups. A failed task without a group waits for the beat.
+Whatever lets a task fail (a worker, the end of a lease) marks it as ungrouped, and knows no more of groups: so a flood
+of failures has no row that all of them wait for, and what succeeds costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from jobs.failure_filters import FailureState
-from jobs.models import Attempt, Failure, Task
+from jobs.models import UNGROUPED, Attempt, Failure, Task
 from tenants.clock import UtcDateTime, clock
 from tenants.models import Business
 
@@ -53,7 +53,7 @@ def evened(text: str) -> str:
 
 def businesses(session: Session, after: int = 0) -> list[int]:
     """Where tasks failed that are in no group, those behind `after` first."""
-    ungrouped = exists().where(Task.business_id == Business.id, Task.has_failed(), Task.failure_id.is_(None))
+    ungrouped = exists().where(Task.business_id == Business.id, Task.failure_id == UNGROUPED)
     return list(session.scalars(select(Business.id).where(ungrouped).order_by(Business.id <= after, Business.id)))
 
 
@@ -92,7 +92,7 @@ def forget(session: Session, business_id: int, days: float) -> int:
         select(Failure.id)
         .where(Failure.business_id == business_id, Failure.state.in_([FailureState.OPEN, FailureState.RESOLVED]))
         .where(Failure.last_at < clock(-timedelta(days=days).total_seconds()))
-        .where(~exists().where(Task.business_id == business_id, Task.has_failed(), Task.failure_id == Failure.id))
+        .where(~exists().where(Task.business_id == business_id, Task.failure_id == Failure.id))
         .limit(CHUNK)
     )
     return len(session.scalars(delete(Failure).where(Failure.id.in_(old)).returning(Failure.id)).all())
@@ -111,7 +111,7 @@ def _ungrouped(session: Session, business_id: int) -> Sequence[Row[Any]]:
             Attempt.traceback.is_not(None).label("was_raised"),
         )
         .outerjoin(Attempt, last)
-        .where(Task.business_id == business_id, Task.has_failed(), Task.failure_id.is_(None))
+        .where(Task.business_id == business_id, Task.failure_id == UNGROUPED)
         .limit(CHUNK)
         .with_for_update(of=Task, skip_locked=True)
     ).all()

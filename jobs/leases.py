@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from jobs import claims, queue, records
 from jobs.attempts import Claim, Outcome
-from jobs.models import Attempt, Task
+from jobs.models import UNGROUPED, Attempt, Task
 from jobs.records import Ended
 from jobs.states import FINAL, State
 from tenants.clock import clock
@@ -82,6 +82,8 @@ def reap(session: Session) -> int:
     session.execute(insert(Attempt), [_attempt(row, now) for row in lost])
     final = [row.id for row in lost if row.state in FINAL]
     session.execute(update(Task).where(Task.id.in_(final)).values(ended_at=clock()))
+    failed = [row.id for row in lost if row.state == State.FAILED]
+    session.execute(update(Task).where(Task.id.in_(failed)).values(failure_id=UNGROUPED))
     back = [row.id for row in lost if row.state == State.PENDING]
     session.execute(update(Task).where(Task.id.in_(back)).values(records.UNBEGUN))
     for row in lost:

@@ -36,7 +36,7 @@ _STATES = ", ".join(f"'{state}'" for state in State)
 # Written in a way of its own: PostgreSQL never takes an index of lists for a claim then, even without statistics.
 _WAITS = text("state || '' IN ('paused', 'pending')")
 _IS_FINAL = text("state IN ('canceled', 'completed', 'failed')")
-_HAS_FAILED = text("state || '' = 'failed'")  # so, too, since it is a small index of lists alone
+UNGROUPED = 0  # the `failure_id` of what has failed and is in no group of failures yet
 
 
 _CLAIM_ORDER = ("business_id", "queue", text("priority DESC"), "next_try_at", "id")
@@ -114,11 +114,6 @@ class Task(BusinessOwned, Base):
         return literal_column(f"tasks.{_WAITS.text}")  # without a type, or SQLite gets "= 1" after it
 
     @classmethod
-    def has_failed(cls) -> ColumnElement[bool]:
-        """The task is failed, as its group of failures asks for it: only that may use the index of failures."""
-        return literal_column(f"tasks.{_HAS_FAILED.text}")
-
-    @classmethod
     def is_in(cls, *states: State) -> ColumnElement[bool]:
         """The task is in one of these states: written as partial indexes have it."""
         names = sorted(state.value for state in states)
@@ -180,7 +175,9 @@ class Task(BusinessOwned, Base):
         _partial("ix_tasks_waiting_attempts", "business_id", "attempts", "id", where=_waits("attempts > 0")),
         _partial("ix_tasks_final_created", "business_id", "created_at", "id", where=_IS_FINAL),
         _partial("ix_tasks_final_state", "business_id", "state", "id", where=_IS_FINAL),
-        _partial("ix_tasks_failure", "business_id", "failure_id", "created_at", "id", where=_HAS_FAILED),
+        _partial(
+            "ix_tasks_failure", "business_id", "failure_id", "created_at", "id", where=text("failure_id IS NOT NULL")
+        ),
         NEVER_REUSED,
     )
 

@@ -16,7 +16,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from jobs.attempts import Claim, Outcome
 from jobs.context import News
-from jobs.models import Entry, Task
+from jobs.models import UNGROUPED, Entry, Task
 from jobs.states import FINAL, State
 from tenants.clock import clock
 
@@ -121,6 +121,8 @@ def _moving(state: State, *, is_lost: bool) -> ReturningUpdate[Any]:
         after |= UNBEGUN
     if state is State.CANCELED:
         after |= {"cause": INTERRUPTED}
+    if state is State.FAILED:
+        after |= {"failure_id": UNGROUPED}
     ours = and_(_tasks.c.id.in_(bindparam("ids", expanding=True)), _tasks.c.claim_token == bindparam("token"))
     return update(_tasks).where(ours, _tasks.c.state == State.RUNNING).values(after).returning(_tasks.c.id)
 

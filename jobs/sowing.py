@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from jobs import task_types
+from jobs.models import UNGROUPED
 
 _PRIME = 2_147_483_647
 _DAYS = 30
@@ -103,7 +104,7 @@ def _tasks(soil: Soil, dialect: str) -> str:
           FROM counted)
         INSERT INTO tasks (business_id, user_id, task_type, queue, title, sort_title, payload, priority, state, cause,
           created_at, next_try_at, started_at, ended_at, attempts, max_attempts, claim_token, lease_until, worker,
-          claim_alone)
+          failure_id, claim_alone)
         SELECT business_id, user_id, task_type, CASE task_type {_map("queue")} ELSE 'default' END, title,
           lower(coalesce(title, CASE task_type {_map("title")} END)), {payload},
           CASE WHEN c < 800 THEN 0 WHEN c < 900 THEN 5 WHEN c < 950 THEN 10 WHEN c < 970 THEN 7 ELSE -5 END,
@@ -111,7 +112,8 @@ def _tasks(soil: Soil, dialect: str) -> str:
           {created}, CASE WHEN state = 'pending' AND attempts > 0 THEN {_ago(dialect, "-3600 - a")} ELSE {created} END,
           CASE WHEN {tried} THEN {later} END, CASE WHEN {over} THEN {ended} END, attempts, 10,
           CASE WHEN {alive} THEN 'filled-' || n END, CASE WHEN {alive} THEN {_ago(dialect, "-3600")} END,
-          CASE WHEN {tried} THEN 'filled' END, {"false" if dialect == "postgresql" else "0"}
+          CASE WHEN {tried} THEN 'filled' END,
+          CASE WHEN state = 'failed' THEN {UNGROUPED} END, {"false" if dialect == "postgresql" else "0"}
         FROM told ORDER BY n"""  # noqa: S608 - nothing of anybody else's is in it
 
 

@@ -61,8 +61,12 @@ def _check_task(task: Row, attempts: list[Row]) -> None:
 def _check_move(old: Row, new: Row, after: View) -> None:
     need(new.state in oracle.AFTERWARDS[old.state], "6, 11: no such move", old, new)
     need(old.state not in oracle.FINAL or new == _grouped(old, new), "6: final is final", old, new)
-    need(old.failure_id in (None, new.failure_id), "6: a failure stays in its group", old, new)
-    need(new.failure_id is None or new.state == "failed", "6: only what failed is in a group of failures", new)
+    need(old.failure_id in (None, 0, new.failure_id), "6: a failure stays in its group", old, new)
+    need(
+        (new.failure_id is None) == (new.state != "failed"),
+        "6: what failed is, or will be, in a group of failures",
+        new,
+    )
     for name in ("business_id", "user_id", "task_type", "created_at", "max_attempts"):
         need(getattr(old, name) == getattr(new, name), f"13: {name} never changes", old, new)
     if (old.state, new.state, old.attempts) == ("pending", "paused", new.attempts):
@@ -72,7 +76,7 @@ def _check_move(old: Row, new: Row, after: View) -> None:
 
 
 def _grouped(old: Row, new: Row) -> Row:
-    """All that a final task may get, once, and a failed one only: a beat puts it into its group of failures."""
+    """All that may change of a final task, once and of a failed one only: a beat puts it into its group of failures."""
     return old._replace(failure_id=new.failure_id)
 
 

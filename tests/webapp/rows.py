@@ -17,7 +17,7 @@ from tenants.permissions import Actor
 _NEEDS = {
     "running": {"claim_token": "t" * 32, "lease_until": clock(60), "started_at": clock(), "attempts": 1},
     "completed": {"started_at": clock(), "ended_at": clock(), "attempts": 1},
-    "failed": {"started_at": clock(), "ended_at": clock(), "attempts": 1},
+    "failed": {"started_at": clock(), "ended_at": clock(), "attempts": 1, "failure_id": 0},
     "canceled": {"ended_at": clock()},
 }
 

@@ -11,7 +11,7 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-_HAS_FAILED = sa.text("state || '' = 'failed'")
+_HAS_FAILED = sa.text("failure_id IS NOT NULL")
 
 
 def _by_code_point(length: int) -> sa.String:
@@ -44,6 +44,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_failures_last", "failures", ["business_id", "state", "last_at", "id"])
     op.add_column("tasks", sa.Column("failure_id", sa.BigInteger(), nullable=True))
+    op.execute("UPDATE tasks SET failure_id = 0 WHERE state = 'failed'")
     op.create_index(
         "ix_tasks_failure",
         "tasks",
