@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 from sqlalchemy import and_, exists, or_, select, update
+from sqlalchemy.orm import Session
 
-from jobs import deletions, firings, grouping, judge, leases, queue, retention, settling, task_types
+from jobs import deletions, firings, grouping, judge, leases, levels, queue, retention, settling, task_types
 from jobs.claims import any_ready
-from jobs.models import Pause, Task
+from jobs.models import Limit, Pause, Task
 from jobs.states import WAITING, State
 from tenants.clock import clock
 from tenants.database import transaction
@@ -36,6 +37,11 @@ _is_touched = or_(
 _is_released = and_(
     exists().where(Pause.settled_at.is_(None), ~judge.is_open(), judge.touching(Business.id.expression)),
     exists().where(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(State.PAUSED)),
+)
+# No pause and no limit counts in it, so that whatever is due may start.
+_is_free = ~or_(
+    exists().where(Pause.settled_at.is_(None), judge.touching(Business.id.expression)),
+    exists().where(Limit.business_id == Business.id),
 )
 
 
@@ -149,24 +155,21 @@ class Beat:
 
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""
-        for business_id, name in self._ready():
-            queue.quietly(self._wake, business_id, name)
+        queue.quietly(self._wake, self._ready())
 
-    def _wake(self, business_id: int, name: str) -> None:
-        if not queue.wake_now(business_id, name):
-            self._replace_lost(business_id, name)
+    def _wake(self, ready: Sequence[tuple[int, str]]) -> None:
+        queue.wake_each(ready)
+        self._replace_lost(ready)
 
-    def _replace_lost(self, business_id: int, name: str) -> None:
+    def _replace_lost(self, ready: Sequence[tuple[int, str]]) -> None:
         """A turn that is marked as queued, but is in no queue at two beats, was lost between pop and begin."""
-        pair, ticket = (business_id, name), queue.missing_ticket(business_id, name)
-        if ticket and self._missing.get(pair) == ticket:
-            queue.begin_turn(business_id, name, ticket)
-            queue.wake_now(business_id, name)
-            log.warning("a turn was lost", business=business_id, queue=name)
-        if ticket:
-            self._missing[pair] = ticket
-        else:
-            self._missing.pop(pair, None)
+        missing = queue.missing_tickets(ready)
+        for pair, ticket in missing.items():
+            if self._missing.get(pair) == ticket:
+                queue.begin_turn(*pair, ticket)
+                queue.wake_now(*pair)
+                log.warning("a turn was lost", business=pair[0], queue=pair[1])
+        self._missing = missing
 
     def _unsettled(self) -> list[int]:
         """The businesses that a pause touches: an open one, or one that ended and left marks; the next one first."""
@@ -177,25 +180,25 @@ class Beat:
     def _ready(self) -> list[tuple[int, str]]:
         """Every (business, queue) with a task that may start now."""
         with transaction(read_only=True) as session:
-            pending = [
-                (business_id, name)
-                for name in task_types.queues()
-                for business_id in session.scalars(
-                    select(Business.id).where(
-                        exists().where(
-                            Task.business_id == Business.id,
-                            Task.queue == name,
-                            Task.stands(State.PENDING),
-                            Task.next_try_at <= clock(),
-                        )
-                        | _is_released
-                    )
-                )
-            ]
-            return [(business_id, name) for business_id, name in pending if any_ready(session, business_id, name)]
+            return [(business_id, name) for name in task_types.queues() for business_id in _ready_in(session, name)]
 
     def _try(self, repair: Callable[[], None]) -> None:
         try:
             repair()
         except Exception as error:  # noqa: BLE001 - nothing may stop the beat, whatever lies in Redis or SQL
             log.warning("a repair failed", repair=getattr(repair, "__name__", repr(repair)), error=str(error))
+
+
+def _ready_in(session: Session, name: str) -> list[int]:
+    """The businesses with a task that may start now on a queue: one statement, but for pauses and limits."""
+    types = [one for one in task_types.all_types() if one.queue == name]
+    due = exists().where(
+        Task.business_id == Business.id,
+        Task.queue == name,
+        Task.stands(State.PENDING),
+        Task.next_try_at <= levels.now(),
+        Task.task_type.in_([one.name for one in types]),
+    )
+    found = session.execute(select(Business.id, _is_free).where(due | _is_released)).all()
+    limited = any(one.max_running is not None for one in types)
+    return [id_ for id_, is_free in found if (is_free and not limited) or any_ready(session, id_, name)]

@@ -9,7 +9,7 @@ import itertools
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -30,6 +30,7 @@ Unreachable = RedisError  # what a call of Redis here may raise
 RUN = "jobs.turns.run"
 LOOK = "look"  # our own command on the channel that RQ's workers listen to
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
+_TOGETHER = 500  # turns pushed in one round trip
 _MOST_ID = 2**31 - 1  # a database refuses more, so that the turn would fail and be queued anew for ever
 _WAKE = """
 if not redis.call('set', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
@@ -105,12 +106,26 @@ def wake_now(business_id: int, name: str) -> bool:
 
     One round trip, all or nothing: a process that dies in the middle of it leaves no mark without a turn.
     """
-    redis, ticket = connection(), secrets.token_hex(8)
-    key = Queue.redis_queue_namespace_prefix + name
+    return bool(_push(connection(), business_id, name))
+
+
+def wake_each(pairs: Sequence[tuple[int, str]]) -> None:
+    """The same for many, in few round trips."""
+    for first in range(0, len(pairs), _TOGETHER):
+        some = pairs[first : first + _TOGETHER]
+        with connection().pipeline(transaction=False) as together:
+            for pair, mark in zip(some, _marks(some), strict=True):
+                if mark is None:
+                    _push(together, *pair)
+            together.execute()
+
+
+def _push(redis: Redis, business_id: int, name: str) -> Any:
+    ticket, key = secrets.token_hex(8), Queue.redis_queue_namespace_prefix + name
     turn = Turn.create(
         RUN,
         args=(business_id, name, ticket),
-        connection=redis,
+        connection=connection(),
         timeout=-1,
         result_ttl=0,
         failure_ttl=60,
@@ -122,7 +137,11 @@ def wake_now(business_id: int, name: str) -> bool:
     )
     fields = itertools.chain.from_iterable(turn.to_dict(include_meta=False).items())
     keys = [_mark(business_id, name), turn.key, key, Queue.redis_queues_keys]
-    return bool(redis.eval(_WAKE, len(keys), *keys, ticket, _MARK_SECONDS, turn.id, *fields))
+    return redis.eval(_WAKE, len(keys), *keys, ticket, _MARK_SECONDS, turn.id, *fields)
+
+
+def _marks(pairs: Sequence[tuple[int, str]]) -> list[Any]:
+    return connection().mget([_mark(*pair) for pair in pairs])
 
 
 def begin_turn(business_id: int, name: str, ticket: str) -> None:
@@ -130,15 +149,27 @@ def begin_turn(business_id: int, name: str, ticket: str) -> None:
     connection().eval(_GIVE_UP, 1, _mark(business_id, name), ticket.encode(errors="surrogateescape"))
 
 
+def missing_tickets(pairs: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """The tickets of turns that are marked as queued and yet are in no queue: lost, or just about to begin."""
+    if not pairs:
+        return {}
+    marks = [mark if isinstance(mark, bytes) else None for mark in _marks(pairs)]
+    queued = {name: _queued(name) for name in {name for _, name in pairs}}  # after the marks: what came since is there
+    found = {}
+    for pair, mark in zip(pairs, marks, strict=True):
+        ticket = mark and mark.decode(errors="surrogateescape")  # whatever somebody put there, `begin_turn` must match
+        if ticket and _job_id(ticket).encode(errors="surrogateescape") not in queued[pair[1]]:
+            found[pair] = ticket
+    return found
+
+
 def missing_ticket(business_id: int, name: str) -> str | None:
-    """The ticket of a turn that is marked as queued and yet is in no queue: lost, or just about to begin."""
-    redis = connection()
-    mark = redis.get(_mark(business_id, name))
-    if not isinstance(mark, bytes):
-        return None
-    ticket = mark.decode(errors="surrogateescape")  # whatever somebody put there, `begin_turn` must match it
-    queued = redis.lpos(Queue.redis_queue_namespace_prefix + name, _job_id(ticket).encode(errors="surrogateescape"))  # type: ignore[arg-type]
-    return ticket if queued is None else None
+    """The same for one."""
+    return missing_tickets([(business_id, name)]).get((business_id, name))
+
+
+def _queued(name: str) -> set[bytes]:
+    return set(connection().lrange(Queue.redis_queue_namespace_prefix + name, 0, -1))  # type: ignore[arg-type]
 
 
 def quietly(act: Callable[..., object], *args: object) -> None:

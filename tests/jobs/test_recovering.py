@@ -6,17 +6,19 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rq import Queue
 from rq.serializers import JSONSerializer
-from sqlalchemy import select, update
+from sqlalchemy import Engine, event, select, update
 from sqlalchemy.orm import Session
 
 from jobs import leases, queue, submit
 from jobs.beat import Beat
 from jobs.models import Attempt, Task
 from tenants.clock import clock
+from tenants.models import Business
 from tests import look
 from tests.factories import Cast
 from tests.servers import Valkey
@@ -74,6 +76,31 @@ def test_the_beat_wakes_what_is_ready_without_a_turn(db: Session, cast: Cast) ->
     queue.connection().flushall()
     Beat().wake_ready()
     assert queue.turns_queued("default") == 1
+
+
+def test_the_beat_asks_for_many_businesses_at_once(db: Session, cast: Cast, engine: Engine) -> None:
+    """Each with something ready, at the first beat without a turn and at the second with one."""
+    asked: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    def beat_with(number: int) -> int:
+        several = [Business(slug=f"shop-{number}-{one}", name="Shop") for one in range(number)]
+        db.add_all(several)
+        db.flush()
+        db.add_all(Task(business_id=one.id, task_type="test.note", queue="default") for one in several)
+        db.commit()
+        asked.clear()
+        Beat().wake_ready()
+        Beat().wake_ready()
+        return len(asked)
+
+    few = beat_with(3)
+    assert queue.turns_queued("default") == 3
+    assert beat_with(600) == few
+    assert queue.turns_queued("default") == 603
 
 
 def test_a_turn_lost_between_pop_and_begin_is_replaced_at_the_second_beat(db: Session, cast: Cast) -> None:

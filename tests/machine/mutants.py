@@ -145,8 +145,8 @@ MUTANTS = [
     # order, limits, turns
     Mutant("no priority order", "jobs.models:Task.claim_order", "cls.priority.desc(), ", ""),
     Mutant("limits ignored", "jobs.limits:open_types", "if not any_of(name, now):", "if True:"),
-    Mutant("beat never wakes", "jobs.beat:Beat.wake_ready", "queue.quietly(self._wake, business_id, name)", "pass"),
-    Mutant("a lost turn is never replaced", "jobs.beat:Beat._wake", "self._replace_lost(business_id, name)", "pass"),
+    Mutant("beat never wakes", "jobs.beat:Beat.wake_ready", "queue.quietly(self._wake, self._ready())", "pass"),
+    Mutant("a lost turn is never replaced", "jobs.beat:Beat._wake", "self._replace_lost(ready)", "pass"),
     Mutant(
         "wake before commit",
         "jobs.queue:wake",
