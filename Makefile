@@ -28,9 +28,9 @@ check: $(TEST_READY) ## Style, types, import contracts, and the rules for routes
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --quiet --durations=0 tests/test_house_rules.py
 
-test: check ## Check, then run all tests, three files at a time (ARGS="-k pause" picks some)
+test: check ## Check, then run all tests, two files at a time (ARGS="-k pause" picks some)
 	CHROMIUM="$$(scripts/chromium.sh)" && TMPDIR="$$(scripts/quick_folder.sh)" && export CHROMIUM TMPDIR && \
-		exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+		exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(TEST_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory pages" ROUNDS=5 QUICK=1)
 	@$(BIN)/python -m bench

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy.orm import Session, contains_eager, defer
 
 from jobs import conditions, gathering, judge, orders, pages, people, tasks, walks
 from jobs.conditions import Condition
@@ -199,7 +199,7 @@ def _find(session: Session, question: _Question, few: Sequence[Strand] | None, s
 
 
 def _rows(session: Session, places: Sequence[Place], standing: judge.Standing) -> list[Row]:
-    query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user))
+    query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user), defer(Task.payload, raiseload=True))
     ids = [id_ for _, id_ in places]
     found = {one.id: one for one in session.scalars(query.where(Task.id.in_(ids)))} if ids else {}
     return [pages.row(found[id_], standing) for id_ in ids if id_ in found]

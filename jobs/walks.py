@@ -19,6 +19,7 @@ _AT_LEAST = 200  # what a segment is counted as, since asking costs, too
 SCAN = 5_000  # entries of indexes that a page looks at before it stops: some 10 ms
 
 SCATTERED = 1_000  # the same where neighbours in the index lie far apart in the table
+_OF_PEOPLE = 3  # what a task costs, in entries, where the tasks of some people are looked up
 
 Place = tuple[Any, int]  # a key, and the id of a task that has it
 Clauses = tuple[ColumnElement[bool], ...]
@@ -90,7 +91,7 @@ def walk(session: Session, order: Order, way: Way) -> Found:
 def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Found, int]:
     """The next of one segment, and how many entries that took."""
     if segment.names is not None:
-        return _fetch_names(session, segment, way, scan), segment.size
+        return _fetch_names(session, segment, way, scan), segment.size * _OF_PEOPLE
     scan = max(scan // (sum(not one.few for one in segment.strands) or 1), 1)
     if segment.column is Task.sort_title:
         scan = min(scan, SCATTERED)
@@ -133,7 +134,7 @@ def _fetch_names(session: Session, segment: Segment, way: Way, scan: int) -> Fou
     few = entries.cte("few").prefix_with("MATERIALIZED")  # see _first
     passing = session.execute(select(few.c.user_id, few.c.id).where(few.c.fits))
     places = _in_order(names, passing, way)
-    if len(places) >= way.limit or scan > max(segment.size, _AT_LEAST):
+    if len(places) >= way.limit or scan > max(segment.size * _OF_PEOPLE, _AT_LEAST):
         return Found(places)
     every = _in_order(names, session.execute(select(Task.user_id, Task.id).where(*strand.where)), way)
     return Found(places, every[-1] if every else None)
