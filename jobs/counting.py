@@ -16,7 +16,8 @@ from jobs.states import WAITING, State
 from jobs.walks import Strand
 
 LIMIT = 10_000  # where an index alone answers
-LOOK = 500  # entries of each state that are looked at where rows have to be
+JUDGED = 2_000  # entries of what waits that are looked at where a pause may hold them
+LOOK = 500  # entries of each state that are looked at where a filter has to be
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class Count:
 class _Look:
     """Entries to be counted by state: those of the strands for which `only` is true, of `limit` entries at most.
 
-    Beyond the limit there is nothing in the state `sure`.
+    `state` is that of all of them, where it is known. Beyond the limit there is nothing in the state `sure`.
     """
 
     scope: Scope
     strands: Sequence[Strand]
     only: ColumnElement[bool] | None
     limit: int | None
+    state: State | None = None
     sure: State | None = None
 
 
@@ -56,7 +58,8 @@ def count_states(
     if few is not None:
         looks = [_Look(scope, few, only, None)]
     elif scope.alone and scope.states == {scope.alone.state} and len(asked) == 1:  # an index has just these
-        looks = [_Look(scope, [Strand((scope.here, scope.alone.clause), few=True)], None, LIMIT + 1)]
+        strand = Strand((scope.here, scope.alone.clause), few=True)
+        looks = [_Look(scope, [strand], None, LIMIT + 1, scope.alone.state)]
     else:
         looks = list(_looks(scope, only))
     counted: dict[State, Count] = dict.fromkeys(sorted(scope.states), Count(0))
@@ -68,17 +71,27 @@ def count_states(
 
 def _looks(scope: Scope, only: ColumnElement[bool] | None) -> Iterator[_Look]:
     """One state at a time, but what waits together: which of it is paused is for the judge to say."""
-    waiting = scope.of(*WAITING)
-    if waiting.states and waiting.standing.pauses:  # marked and unmarked apart: a few pending ones beside many paused
-        yield _Look(waiting, [Strand((scope.here, Task.stands(State.PENDING)), few=True)], only, LOOK)
-        # What is marked is paused, unless a pause has just ended: else so many leave no doubt about the pending ones.
-        sure = None if waiting.standing.ended else State.PENDING
-        yield _Look(waiting, [Strand((scope.here, Task.stands(State.PAUSED)), few=True)], only, LOOK, sure)
+    waiting, limit = scope.of(*WAITING), LIMIT + 1 if only is None else LOOK
+    if waiting.states and waiting.standing.pauses:
+        yield from _judged(waiting, only)
     elif waiting.states:
-        yield _Look(waiting, by_id(waiting), only, LIMIT + 1 if only is None else LOOK)
+        yield _Look(waiting, by_id(waiting), only, limit, State.PENDING)
     for state in sorted(scope.states - WAITING):
-        part = scope.of(state)
-        yield _Look(part, by_id(part), only, LIMIT + 1 if only is None else LOOK)
+        yield _Look(scope.of(state), by_id(scope.of(state)), only, limit, state)
+
+
+def _judged(waiting: Scope, only: ColumnElement[bool] | None) -> Iterator[_Look]:
+    """Marked and unmarked apart, so that a few pending tasks are found beside many paused.
+
+    What is marked is paused, unless a pause has just ended: else so many leave no doubt about the pending ones.
+    """
+    limit, is_certain = JUDGED if only is None else LOOK, not waiting.standing.ended
+    unmarked, marked = ([Strand((waiting.here, Task.stands(one)), few=True)] for one in (State.PENDING, State.PAUSED))
+    yield _Look(waiting, unmarked, only, limit)
+    if is_certain and only is None:
+        yield _Look(waiting, marked, only, LIMIT + 1, State.PAUSED, sure=State.PENDING)
+    else:
+        yield _Look(waiting, marked, only, limit, sure=State.PENDING if is_certain else None)
 
 
 def _count(session: Session, looks: Sequence[_Look]) -> Iterator[dict[State, Count]]:
@@ -99,25 +112,22 @@ def _count(session: Session, looks: Sequence[_Look]) -> Iterator[dict[State, Cou
 
 def _query(place: int, look: _Look, strand: Strand) -> Select[Any]:
     checks = [*strand.only, *([] if look.only is None else [look.only])]
-    shown, fits = _shown(look.scope).label("shown"), and_(true(), *checks).label("fits")
-    entries = select(shown, fits).select_from(Task).where(*strand.where)
+    known = None if look.state is None else literal(look.state.value, String)
+    shown = _shown(look.scope) if known is None else known
+    entries = select(shown.label("shown"), and_(true(), *checks).label("fits")).select_from(Task).where(*strand.where)
     if look.limit is not None:
         # In order, or PostgreSQL may read the table, and not stop for long.
         entries = (entries if strand.few else entries.order_by(Task.id)).limit(look.limit)
     some = entries.subquery()
-    number = func.count().label("number")
-    if not checks and not look.scope.states & WAITING and len(look.scope.states) == 1:  # nothing to tell apart
-        return select(literal(place).label("place"), shown, fits, number).select_from(some)
-    counted = select(literal(place).label("place"), some.c.shown, some.c.fits, number)
-    return counted.group_by(some.c.shown, some.c.fits)
+    which, number = literal(place).label("place"), func.count().label("number")
+    if known is not None and not checks:  # nothing to tell apart
+        return select(which, known.label("shown"), true().label("fits"), number).select_from(some)
+    return select(which, some.c.shown, some.c.fits, number).group_by(some.c.shown, some.c.fits)
 
 
 def _shown(scope: Scope) -> ColumnElement[str]:
     """The state that pages show."""
-    states, pauses = scope.states, scope.standing.pauses
-    if len(states) == 1 and not (pauses and states <= WAITING):
-        return literal(next(iter(states)).value, String)
-    if not pauses:
+    if not scope.standing.pauses:
         return case((Task.is_in(*WAITING), State.PENDING.value), else_=Task.state)
     held = case((scope.standing.covering(), State.PAUSED.value), else_=State.PENDING.value)
     return case((Task.is_in(*WAITING), held), else_=Task.state)

@@ -44,7 +44,7 @@ def test_ada_resolves_and_ignores_what_failed(visit: Visit, shop: Business, cast
 
     ada.get_by_role("button", name="Resolve LookupError").click()
     ada.get_by_role("button", name="Ignore ValueError").click()
-    expect(ada.get_by_text("There are no tasks to show")).to_be_visible()
+    expect(ada.get_by_text("There are no failures to show")).to_be_visible()
     assert faults(ada) == []
     ada.set_viewport_size(size)  # type: ignore[arg-type]
 

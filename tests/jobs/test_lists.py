@@ -12,10 +12,11 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs import counting, gathering, lists, orders, people, task_types, walks
+from jobs.counting import Count
 from jobs.filters import Origin, Priority, TaskFilter, View
 from jobs.lists import Tab
 from jobs.models import Pause, Task
@@ -44,6 +45,13 @@ def everything(db: Session, cast: Cast) -> list[Task]:
             db.add(_task(draw, number, cast.initech.id, cast.zoe.user.id))
             db.add(_task(draw, number, cast.globex.id, cast.ada.user.id))
     db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="floods the queue"))
+    db.flush()
+    # Only what a pause holds is marked, though not all of it yet: it may have arrived a moment ago.
+    db.execute(
+        update(Task)
+        .where(Task.state == "paused", Task.user_id.is_distinct_from(cast.ben.user.id))
+        .values(state="pending")
+    )
     db.commit()
     return list(db.scalars(select(Task).where(Task.business_id == cast.acme.id).order_by(Task.id)))
 
@@ -251,6 +259,36 @@ def test_a_search_that_stops_says_how_far_it_looked_and_goes_on_from_there(
     assert pages[-1].looked_back_to is None
     newest = sorted(everything, key=lambda task: (task.created_at, task.id), reverse=True)
     assert ids(pages) == [task.id for task in newest if task.title == "Zebra"]
+
+
+def test_counts_know_at_once_that_a_pause_has_ended(db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "MOST", -1)
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.cleo.user.id, reason="still on"))
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="over", ended_at=clock(-1)))
+    for number in range(6):
+        user = cast.cleo.user.id if number < 2 else cast.ben.user.id
+        db.add(Task(business_id=cast.acme.id, user_id=user, task_type="test.note", queue="default", state="paused"))
+    db.commit()
+    for wanted in (TaskFilter(), TaskFilter(queue="default")):
+        told = lists.counts(db, cast.ada, wanted)
+        assert (told[State.PENDING], told[State.PAUSED]) == (Count(4), Count(2))
+
+
+def test_many_paused_tasks_leave_no_doubt_about_the_pending_ones(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "MOST", -1)
+    for name, limit in (("LIMIT", 20), ("JUDGED", 5), ("LOOK", 5)):
+        monkeypatch.setattr(counting, name, limit)
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="floods the queue"))
+    for number in range(14):
+        user, state = (cast.ada.user.id, "pending") if number < 3 else (cast.ben.user.id, "paused")
+        db.add(Task(business_id=cast.acme.id, user_id=user, task_type="test.note", queue="default", state=state))
+    db.commit()
+    told = lists.counts(db, cast.ada, TaskFilter())
+    assert (told[State.PENDING], told[State.PAUSED], told[None]) == (Count(3), Count(11), Count(14))
+    told = lists.counts(db, cast.ada, TaskFilter(queue="default"))
+    assert (told[State.PENDING], told[State.PAUSED], told[None]) == (Count(3), Count(5, True), Count(8, True))
 
 
 def test_counts_say_when_there_are_more(

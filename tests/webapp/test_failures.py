@@ -62,9 +62,9 @@ def test_it_sorts_both_ways_by_every_column_and_pages(cast: Cast, ada: Browser) 
 
 
 def test_an_empty_list_says_so(cast: Cast, ada: Browser) -> None:
-    for state, hint in (("open", "No failures."), ("resolved", "is resolved."), ("ignored", "is ignored.")):
+    for state, hint in (("open", "like ones together."), ("resolved", "is resolved."), ("ignored", "is ignored.")):
         text = ada.get(f"/b/acme/failures?state={state}").text
-        assert "There are no tasks to show" in text
+        assert "There are no failures to show" in text
         assert hint in text
 
 
