@@ -199,8 +199,8 @@ class _Turn:
         outcome = attempts.perform(claim, context, call)
         with self._lock:
             ended, self._running = time.monotonic(), None
-            # Only how long is by our clock: the time of the claim itself is the database's.
-            times = began - self._sent_at, ended - self._sent_at
+            # Only how long is by our clock: the time of the claim itself is the database's, and known since then.
+            times = began - claim.monotonic, ended - claim.monotonic
             end = Ended(claim, outcome, *times, self._pid, context.news())
             self._ended.append(end)
             has_room = self._board.end(end)
