@@ -20,8 +20,8 @@ from tests.factories import Cast
 
 _numbers = itertools.count(1)
 TESTS = Path(__file__).parent
+RACES = TESTS / "jobs/test_racing.py"
 LONGEST = (
-    "jobs/test_racing.py",
     "browser/test_accessible.py",
     "browser/test_story.py",
     "jobs/test_failpoints.py",
@@ -37,10 +37,13 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, then those with most tests: a process that ends late is alone then."""
+    """Begin with the files that take longest, then those with most tests: a process that ends late is alone then.
+
+    Races come last, when no browser takes the processors from them: they have to be over in time.
+    """
     number = collections.Counter(one.path for one in items)
     place = {TESTS / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda one: (place.get(one.path, len(LONGEST)), -number[one.path]))
+    items.sort(key=lambda one: (one.path == RACES, place.get(one.path, len(LONGEST)), -number[one.path]))
 
 
 @pytest.fixture(scope="session")

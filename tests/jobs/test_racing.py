@@ -24,7 +24,6 @@ Start = Callable[..., subprocess.Popen[bytes]]
 Notes = Callable[[], list[list[str]]]
 PAUSES = 200
 PAUSERS = 4
-PATIENCE = 240.0  # seconds until something hangs, on however slow a machine: how fast it goes is for the bench to tell
 
 
 def add(db: Session, business_id: int, number: int, *, users: list[int | None], seconds: float = 0.0) -> None:
@@ -55,7 +54,7 @@ def test_eight_workers_racing_for_ten_thousand_tasks_start_each_once(
         start("worker", "default")
     add(db, cast.acme.id, 10_000, users=[None, cast.ben.user.id])
     start("scheduler")
-    until(lambda: finished() == 10_000, seconds=PATIENCE, every=0.2)
+    until(lambda: finished() == 10_000, seconds=60, every=0.2)
     begun = collections.Counter(note[2] for note in notes())
     assert (len(begun), set(begun.values())) == (10_000, {1})
     assert look.scalar(select(func.count()).select_from(Attempt)) == 10_000
@@ -69,7 +68,7 @@ def test_nothing_begins_after_a_pause_has_answered(db: Session, cast: Cast, star
         start("worker", "default", SLICE_SECONDS="0.3")
     start("scheduler")
     add(db, cast.acme.id, 8_000, users=[*everybody, cast.root.user.id], seconds=0.01)
-    until(notes, seconds=PATIENCE)
+    until(notes)
     with ThreadPoolExecutor(PAUSERS) as people:
         racing = [
             people.submit(_pause_in_turn, cast, everybody[2 * number : 2 * number + 2], PAUSES // PAUSERS)
@@ -117,10 +116,10 @@ def test_a_flood_of_one_business_delays_another_by_a_turn_of_each_busy_worker(
     for _ in range(workers):
         start("worker", "default")
     add(db, cast.acme.id, 10_000, users=[cast.ben.user.id], seconds=0.002)
-    until(lambda: len({note[4] for note in notes()}) >= workers, seconds=PATIENCE)
+    until(lambda: len({note[4] for note in notes()}) >= workers)
     submitted = time.monotonic()
     add(db, cast.initech.id, 10, users=[cast.zoe.user.id])
-    until(lambda: sum(note[1] == "initech" for note in notes()) == 10, seconds=PATIENCE)
+    until(lambda: sum(note[1] == "initech" for note in notes()) == 10)
     seen = notes()
     first_of_b = min(float(note[0]) for note in seen if note[1] == "initech")
     began_at: dict[str, float] = {}
@@ -142,11 +141,11 @@ def test_a_flood_of_twenty_thousand_delays_five_small_businesses_by_a_few_turns(
     for _ in range(workers):
         start("worker", "default", SLICE_SECONDS="0.3")
     add(db, cast.acme.id, 20_000, users=[cast.ben.user.id], seconds=0.005)
-    until(lambda: len({note[4] for note in notes() if note[1] == "acme"}) >= workers, seconds=PATIENCE)
+    until(lambda: len({note[4] for note in notes() if note[1] == "acme"}) >= workers)
     submitted = time.monotonic()
     for business in small:
         add(db, business.id, 20, users=[None], seconds=0.005)
-    until(lambda: sum(note[1].startswith("small") for note in notes()) == 100, seconds=PATIENCE)
+    until(lambda: sum(note[1].startswith("small") for note in notes()) == 100, seconds=60)
     seen = notes()
     done_at = max(float(note[0]) for note in seen if note[1].startswith("small"))
     began_at: dict[str, float] = {}
@@ -166,9 +165,9 @@ def test_redis_is_flushed_with_a_thousand_tasks_waiting_and_all_complete(
         start("worker", "default")
     for business in (cast.acme, cast.globex, cast.initech):
         add(db, business.id, 334, users=[None], seconds=0.005)
-    until(lambda: len(notes()) > 20, seconds=PATIENCE)
+    until(lambda: len(notes()) > 20)
     queue.connection().flushall()
     assert finished() < 1002
-    until(lambda: finished() == 1002, seconds=PATIENCE, every=0.2)
+    until(lambda: finished() == 1002, seconds=40, every=0.2)
     begun = collections.Counter(note[2] for note in notes())
     assert set(begun.values()) == {1}, "nothing was doubled either"
