@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,13 +79,14 @@ def claim(
         rows = _best(session, asked, levels.due(session, business_id, name), about)
     else:
         rows = [*session.connection().execute(_claiming(*asked, "only"), about)]
+    learned = time.monotonic()  # before anything else is asked: `claimed_at` is the database's time of now
     if not rows:
         return []
     names = names or Names()
     look_up(session, business_id, {row.user_id for row in rows}, names)
     lines = _lines(session, business_id, [row.id for row in rows if row.attempts > 1])
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
-    claims = [_as_claim(row, business_id, names, token, lines=lines.get(row.id, 0)) for row in in_order]
+    claims = [_as_claim(row, business_id, names, token, learned, lines=lines.get(row.id, 0)) for row in in_order]
     kept = _kept([row.claim_alone for row in in_order])
     give_back(session, claims[kept:])
     return claims[:kept]
@@ -171,7 +173,7 @@ def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) ->
             _of(worker, pid), _tasks.c.id == task_id, _tasks.c.attempts == attempt
         )
     ).one_or_none()
-    return _as_claim(row, row.business_id, Names(), row.claim_token) if row else None
+    return _as_claim(row, row.business_id, Names(), row.claim_token, time.monotonic()) if row else None
 
 
 def _ready(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:
@@ -190,7 +192,7 @@ def _best(session: Session, asked: _Asked, due: Sequence[Level], about: dict[str
     for level in due:
         here = {**about, "level": level.priority, "limit": about["limit"] - len(rows)}
         # Not the session's: it would find out each time what an UPDATE means for its objects, and compile it anew.
-        rows += session.connection().execute(_claiming(*asked, "rest" if level.is_rest else "level"), here)
+        rows += session.connection().execute(_claiming(*asked, "rest" if level.is_rest else "level"), here).all()
         if len(rows) == about["limit"]:
             break
     return rows
@@ -239,7 +241,7 @@ def _lines(session: Session, business_id: int, ids: Sequence[int]) -> dict[int, 
     return dict(counted.tuples().all())
 
 
-def _as_claim(row: Row[Any], business_id: int, names: Names, token: str, *, lines: int = 0) -> Claim:
+def _as_claim(row: Row[Any], business_id: int, names: Names, token: str, learned: float, *, lines: int = 0) -> Claim:
     return Claim(
         id=row.id,
         business_id=business_id,
@@ -253,6 +255,7 @@ def _as_claim(row: Row[Any], business_id: int, names: Names, token: str, *, line
         claimed_at=_as_time(row.started_at),
         timeout_seconds=row.timeout_seconds,
         lines=lines,
+        monotonic=learned,
     )
 
 

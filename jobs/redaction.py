@@ -46,7 +46,8 @@ class Redactor:
 
     def __init__(self, type_: TaskType, payload: Any) -> None:
         self._keys = type_.secrets
-        values = [leaf for secret in _secrets(payload, type_.secrets) for leaf in _leaves(secret)]
+        secrets = _secrets(payload, type_.secrets) if type_.secrets else ()  # most types have none: no walk for them
+        values = [leaf for secret in secrets for leaf in _leaves(secret)]
         patterns = [pattern for value in sorted(values, key=_length, reverse=True) for pattern in _patterns(value)]
         self._pattern = re.compile("|".join(patterns)) if patterns else None
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.states import FINAL
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import AttemptRow, Evidence
+from tests.chaos.journal import Line
 from tests.chaos.profiles import FLAKY_SECONDS
 
 CLOCKS_SECONDS = 0.1  # what the database's clock and the machine's may differ by, and how finely rows are dated
 _BEGUN_AGAIN_AFTER = {"lost", "retry"}
+_BY_HANDLER = {"completed", "failed"}
 _BESIDE_SECONDS = 3.0  # another fault so near may have hit the parent before it could notice
 
 
@@ -64,10 +66,16 @@ def begun_after_end(evidence: Evidence) -> Iterator[dict[str, Any]]:
         row = evidence.tasks.get(id_)
         if not attempts or row is None or row.state not in FINAL:
             continue
+        last = attempts[-1]
         for line in begins:
-            late = line.at > attempts[-1].ended_at + CLOCKS_SECONDS
-            if late and not evidence.was_frozen(line.pid, attempts[-1].ended_at - 60, line.at):
-                yield {"begin": line, "last": attempts[-1]}
+            late = line.at > last.ended_at + CLOCKS_SECONDS and not _is_its_end(last, line)
+            if late and not evidence.was_frozen(line.pid, last.ended_at - 60, line.at):
+                yield {"begin": line, "last": last}
+
+
+def _is_its_end(row: AttemptRow, line: Line) -> bool:
+    """The row tells how this very begin ended: then only two clocks disagree. A loss may be written before a begin."""
+    return (row.start, row.pid) == (line.start, line.pid) and row.outcome in _BY_HANDLER
 
 
 def begin_without_row(evidence: Evidence) -> Iterator[dict[str, Any]]:

@@ -190,6 +190,10 @@ def begin_what_is_final(world: World) -> None:
     world.begin(50, QUICK, 2, 160)
 
 
+def begin_what_was_given_up(world: World) -> None:
+    world.begin(20, POISON, 3, 113)
+
+
 def forget_a_row(world: World) -> None:
     world.attempts = [one for one in world.attempts if one.start != (VICTIM, 1)]
 
@@ -270,6 +274,7 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("begun twice without lost attempt", begin_again_before_the_loss_was_written),
     ("two live runs", run_twice_at_once),
     ("begun after its end", begin_what_is_final),
+    ("begun after its end", begin_what_was_given_up),
     ("begin without a row", forget_a_row),
     ("retry too early", retry_at_once),
     ("begun under a pause", begin_under_a_pause),
@@ -309,6 +314,11 @@ def test_a_frozen_process_may_begin_under_a_pause(world: World) -> None:
     begin_under_a_pause(world)
     world.note(20.5, "thawed", pids=[130], since=19.8)
     assert world.judge().count("begun under a pause") == 0
+
+
+def test_two_clocks_that_disagree_do_not_make_a_task_begin_after_its_own_end(world: World) -> None:
+    world.change_row(QUICK, 1, ended_at=1.8)
+    assert world.judge().violations == []
 
 
 def test_an_outage_of_the_database_excuses_a_late_notice(world: World) -> None:
