@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Any
 
@@ -104,16 +105,19 @@ class Task(BusinessOwned, Base):
     business: Mapped[Business] = relationship()
 
     @classmethod
+    @functools.cache
     def stands(cls, state: State) -> ColumnElement[bool]:
         """The task is in this state: written into the statement, since SQLite fits no partial index to a parameter."""
         return cls.state == literal(state.value, String, literal_execute=True)
 
     @classmethod
+    @functools.cache
     def waits(cls) -> ColumnElement[bool]:
         """The task is pending or paused, as lists ask for it: only they may use the indexes of what waits."""
         return literal_column(f"tasks.{_WAITS.text}")  # without a type, or SQLite gets "= 1" after it
 
     @classmethod
+    @functools.cache  # a page of tasks has forty of these
     def is_in(cls, *states: State) -> ColumnElement[bool]:
         """The task is in one of these states: written as partial indexes have it."""
         names = sorted(state.value for state in states)

@@ -1,4 +1,4 @@
-"""How pages write times, numbers and states: Jinja's filters."""
+"""How pages write times, numbers, states and icons, for templates."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from jobs.states import State
 from webapp.folding import folded_json
 from webapp.security import STATIC
 
+_SPRITE = "/static/vendor/tabler-icons-3.51.0/icons.svg"
+_ICON = Markup('<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>')
+
 
 def init_app(app: Flask) -> None:
-    """Give the filters to the templates."""
+    """Give the filters and the icons to the templates."""
     times = (time, moment, until, clock_time, duration)
     words = (state_label, priority_label, rate_label, type_title)
     filters = (*times, *words, number, pretty_json, folded_json)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
-    app.jinja_env.globals["static_url"] = static_url
+    app.jinja_env.globals |= {"static_url": static_url, "icon": icon}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
@@ -115,6 +118,13 @@ def type_title(name: str) -> str:
 def pretty_json(value: Any) -> str:
     """JSON on several lines, as stored."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+@functools.cache
+def icon(name: str) -> Markup:
+    """One icon of the sprite. It is decoration: the word stands beside it, or in the control's label."""
+    # No macro: a page of tasks has a hundred of them.
+    return _ICON.format(_SPRITE, name)
 
 
 def static_url(name: str) -> str:
