@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -28,10 +29,10 @@ from tenants.models import Business, User
 
 # Tables, not classes: the claim path makes no ORM objects.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
-_COLUMNS = "id user_id task_type payload attempts max_attempts priority timeout_seconds claim_alone".split()
-# The times as the driver gives them: reading a hundred of them costs more than the statement.
-_TIMES = [type_coerce(_tasks.c[name], NullType()).label(name) for name in ("next_try_at", "started_at")]
-_CLAIMED = [*(_tasks.c[name] for name in _COLUMNS), *_TIMES]
+_COLUMNS = "id user_id task_type attempts max_attempts priority timeout_seconds claim_alone".split()
+# These as the driver gives them: reading a hundred of them costs more than the statement, and holds SQLite's lock.
+_RAW = [type_coerce(_tasks.c[name], NullType()).label(name) for name in ("payload", "next_try_at", "started_at")]
+_CLAIMED = [*(_tasks.c[name] for name in _COLUMNS), *_RAW]
 _OF = {
     "only": _tasks.c.id == bindparam("only"),
     "level": _tasks.c.priority == bindparam("level"),
@@ -48,7 +49,34 @@ class Names:
     users: dict[int | None, str] = field(default_factory=dict)
 
 
-def claim(
+@dataclass(frozen=True)
+class Taken:
+    """What a transaction has claimed, in order, still as rows: SQLite's one lock is given back before they are read."""
+
+    rows: Sequence[Row[Any]]
+    business_id: int
+    names: Names
+    token: str
+    learned: float
+    lines: Mapping[int, int]
+
+    def types(self) -> set[str]:
+        """The task types of it."""
+        return {row.task_type for row in self.rows}
+
+    def claims(self) -> list[Claim]:
+        """All of it, to be worked on."""
+        lines, about = self.lines, (self.business_id, self.names, self.token, self.learned)
+        return [_as_claim(row, *about, lines=lines.get(row.id, 0)) for row in self.rows]
+
+
+def claim(session: Session, business_id: int, name: str, **about: Any) -> list[Claim]:
+    """What `take` claims, read at once."""
+    taken = take(session, business_id, name, **about)
+    return taken.claims() if taken else []
+
+
+def take(
     session: Session,
     business_id: int,
     name: str,
@@ -58,8 +86,8 @@ def claim(
     lease_seconds: float,
     only: int | None = None,
     names: Names | None = None,
-) -> list[Claim]:
-    """Claim the best ready tasks, in order; with `only`, none but that one.
+) -> Taken | None:
+    """Claim the best ready tasks, in order; with `only`, none but that one. None: there was nothing.
 
     The pause check and the start are one transaction. `names` are those that earlier claims of a turn looked up.
     """
@@ -68,7 +96,7 @@ def claim(
         judge.one_at_a_time(session, business_id)
     types = limits.open_types(session, business_id, name, now)
     if not types:
-        return []
+        return None
     if now.ended:
         settling.bring_back(session, business_id, now, _ready(business_id, name, types), limit)
     token = secrets.token_hex(8)
@@ -79,17 +107,17 @@ def claim(
         rows = _best(session, asked, levels.due(session, business_id, name), about)
     else:
         rows = [*session.connection().execute(_claiming(*asked, "only"), about)]
-    learned = time.monotonic()  # before anything else is asked: `claimed_at` is the database's time of now
+    learned = time.monotonic()  # before anything else is asked: `started_at` is the database's time of now
     if not rows:
-        return []
+        return None
     names = names or Names()
     look_up(session, business_id, {row.user_id for row in rows}, names)
     lines = _lines(session, business_id, [row.id for row in rows if row.attempts > 1])
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
-    claims = [_as_claim(row, business_id, names, token, learned, lines=lines.get(row.id, 0)) for row in in_order]
     kept = _kept([row.claim_alone for row in in_order])
-    give_back(session, claims[kept:])
-    return claims[:kept]
+    if kept < len(in_order):
+        _give_back(session, records.held(token, [row.id for row in in_order[kept:]]))
+    return Taken(in_order[:kept], business_id, names, token, learned, lines)
 
 
 def ask(session: Session, business_id: int, name: str) -> None:
@@ -248,7 +276,7 @@ def _as_claim(row: Row[Any], business_id: int, names: Names, token: str, learned
         business=names.businesses.get(business_id, ""),
         user=names.users.get(row.user_id),
         task_type=row.task_type,
-        payload=row.payload,
+        payload=_as_payload(row.payload),
         attempt=row.attempts,
         max_attempts=row.max_attempts,
         token=token,
@@ -257,6 +285,11 @@ def _as_claim(row: Row[Any], business_id: int, names: Names, token: str, learned
         lines=lines,
         monotonic=learned,
     )
+
+
+def _as_payload(raw: dict[str, Any] | str) -> dict[str, Any]:
+    """As SQLite stores it, or as psycopg has read it."""
+    return json.loads(raw) if isinstance(raw, str) else raw
 
 
 @functools.lru_cache(maxsize=8)

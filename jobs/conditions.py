@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Dialect, Integer, String, and_, false, literal, or_, select, text
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import ColumnElement, Integer, and_, false, literal, or_, select, text
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 from jobs import task_types
 from jobs.filters import Origin, Priority, TaskFilter
@@ -22,6 +17,7 @@ from jobs.terms import Term
 from tenants.clock import clock
 from tenants.models import User
 from tenants.permissions import Actor, May
+from tenants.within import Numbers, within
 
 SCHEDULER = "Scheduler"  # the name of tasks without a user
 _BIGGEST = 2**63 - 1
@@ -84,45 +80,11 @@ def either(*clauses: ColumnElement[bool]) -> ColumnElement[bool]:
 def of_users(ids: Collection[int | None]) -> Condition:
     """The tasks of these users; None is the Scheduler."""
     known = sorted(one for one in ids if one is not None)
-    clauses = [Task.user_id.in_(known) if len(known) < _MANY else _within(Task.user_id, known)] if known else []
+    many = within(Task.user_id, literal(known, Numbers(Integer())))
+    clauses = [Task.user_id.in_(known) if len(known) < _MANY else many] if known else []
     if None in ids:
         clauses.append(Task.user_id.is_(None))
     return Condition(or_(false(), *clauses), len(ids), ids)
-
-
-class _within(FunctionElement[bool]):  # noqa: N801 - it reads as an SQL function
-    """A column has one of many numbers, which travel as one value: a parameter for each costs more than the query."""
-
-    type = NullType()  # type: ignore[assignment]  # of a Boolean SQLite would get "= 1", which no index knows
-    inherit_cache = True
-
-    def __init__(self, column: Any, numbers: Sequence[int]) -> None:
-        super().__init__(column, literal(list(numbers), _Numbers()))
-
-
-class _Numbers(TypeDecorator[list[int]]):
-    """An array where there are arrays, so that PostgreSQL hashes it once; else JSON."""
-
-    impl = String
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(ARRAY(Integer()) if dialect.name == "postgresql" else String())
-
-    def process_bind_param(self, value: list[int] | None, dialect: Dialect) -> Any:
-        return value if dialect.name == "postgresql" else json.dumps(value)
-
-
-@compiles(_within, "postgresql")
-def _on_postgresql(element: _within, compiler: Any, **kw: Any) -> str:
-    column, numbers = (compiler.process(one, **kw) for one in element.clauses)
-    return f"{column} = ANY ({numbers})"
-
-
-@compiles(_within, "sqlite")
-def _on_sqlite(element: _within, compiler: Any, **kw: Any) -> str:
-    column, numbers = (compiler.process(one, **kw) for one in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({numbers}))"  # noqa: S608 - compiled parts
 
 
 def of_types(names: Collection[str]) -> Condition:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import collections
 import functools
-import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, insert, null, text, update
+from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, insert, literal, null, text, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -19,8 +19,10 @@ from jobs.context import News
 from jobs.models import UNGROUPED, Entry, Task
 from jobs.states import FINAL, State
 from tenants.clock import clock
+from tenants.within import Numbers, within
 
 _tasks: Table = Task.__table__  # type: ignore[assignment]
+_IDS = Numbers(BigInteger())
 INTERRUPTED = "interrupted"
 UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
 UNBEGUN: dict[str, Any] = {"started_at": null(), "worker": null(), "pid": null()}  # of what waits, again
@@ -30,10 +32,11 @@ _INTO = """
     INSERT INTO attempts
     (business_id, task_id, number, outcome, worker, pid, started_at, ended_at, result, error, traceback)
 """
-_FROM_SQLITE = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(11)) + " FROM json_each(:rows)"
+_EACH = [f"json_extract(value, '$[{place}]')" for place in range(10)]
+_FROM_SQLITE = ", ".join([*_EACH[:4], ":worker", *_EACH[4:]]) + " FROM json_each(:rows)"
 _FROM_POSTGRESQL = """
-    (e->>0)::int, (e->>1)::bigint, (e->>2)::int, e->>3, e->>4, (e->>5)::int, (e->>6)::timestamptz,
-    (e->>7)::timestamptz, (e->>8)::json, e->>9, e->>10 FROM json_array_elements(CAST(:rows AS json)) AS e
+    (e->>0)::int, (e->>1)::bigint, (e->>2)::int, e->>3, :worker, (e->>4)::int, (e->>5)::timestamptz,
+    (e->>6)::timestamptz, (e->>7)::json, e->>8, e->>9 FROM json_array_elements(CAST(:rows AS json)) AS e
 """
 _INSERT_ATTEMPTS = {
     "sqlite": text(f"{_INTO} SELECT {_FROM_SQLITE}"),
@@ -43,7 +46,10 @@ _INSERT_ATTEMPTS = {
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make, once a task
 class Ended:
-    """An attempt that ended: its outcome, and when it began and ended, in seconds after its claim."""
+    """An attempt that ended: its outcome, and when it began and ended, in seconds after its claim.
+
+    `row` is its row, made here: `record` has SQLite's one lock, and whoever else wants to write waits for it.
+    """
 
     claim: Claim
     outcome: Outcome
@@ -51,6 +57,10 @@ class Ended:
     ended: float
     pid: int
     news: News | None = None
+    row: list[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.row = _row(self, self.outcome.kind)
 
 
 def record(session: Session, ended: Sequence[Ended], worker: str) -> None:
@@ -59,12 +69,12 @@ def record(session: Session, ended: Sequence[Ended], worker: str) -> None:
         return
     tell(session, [(one.claim, one.news) for one in ended if one.news])
     moved: dict[int, State] = {}
-    for _, group in itertools.groupby(sorted(ended, key=_alike), key=_alike):
-        moved |= _move(session, list(group))
-    rows = [_attempt(one, worker, moved[one.claim.id]) for one in ended if one.claim.id in moved]
+    for alike in _grouped(ended):
+        moved |= _move(session, alike)
+    rows = [_as_moved(one, moved[one.claim.id]) for one in ended if one.claim.id in moved]
     if rows:
         statement = _INSERT_ATTEMPTS[session.get_bind().dialect.name]
-        session.execute(statement, {"rows": json.dumps(rows, ensure_ascii=False)})
+        session.execute(statement, {"rows": json.dumps(rows, ensure_ascii=False), "worker": worker})
 
 
 def tell(session: Session, news: Sequence[tuple[Claim, News]]) -> None:
@@ -82,7 +92,7 @@ def tell(session: Session, news: Sequence[tuple[Claim, News]]) -> None:
 
 def held(token: str, ids: list[int]) -> ColumnElement[bool]:
     """True of these tasks while the attempt is ours."""
-    return and_(_tasks.c.id.in_(bindparam("ids", ids, expanding=True)), _tasks.c.claim_token == token)
+    return and_(within(_tasks.c.id, literal(ids, _IDS)), _tasks.c.claim_token == token)
 
 
 def cancel(session: Session, where: ColumnElement[bool], **values: Any) -> dict[int, State]:
@@ -96,8 +106,12 @@ def cancel(session: Session, where: ColumnElement[bool], **values: Any) -> dict[
     return dict.fromkeys(canceled, State.CANCELED)
 
 
-def _alike(one: Ended) -> tuple[str, str, str, float]:
-    return one.claim.token, one.outcome.state, one.outcome.kind, one.outcome.retry_seconds
+def _grouped(ended: Sequence[Ended]) -> Iterable[list[Ended]]:
+    """Those that one statement can write."""
+    groups = collections.defaultdict(list)
+    for one in ended:
+        groups[one.claim.token, one.outcome.state, one.outcome.kind, one.outcome.retry_seconds].append(one)
+    return groups.values()
 
 
 def _move(session: Session, alike: list[Ended]) -> dict[int, State]:
@@ -123,19 +137,24 @@ def _moving(state: State, *, is_lost: bool) -> ReturningUpdate[Any]:
         after |= {"cause": INTERRUPTED}
     if state is State.FAILED:
         after |= {"failure_id": UNGROUPED}
-    ours = and_(_tasks.c.id.in_(bindparam("ids", expanding=True)), _tasks.c.claim_token == bindparam("token"))
+    ours = and_(within(_tasks.c.id, bindparam("ids", type_=_IDS)), _tasks.c.claim_token == bindparam("token"))
     return update(_tasks).where(ours, _tasks.c.state == State.RUNNING).values(after).returning(_tasks.c.id)
 
 
-def _attempt(one: Ended, worker: str, state: State) -> list[Any]:
+def _as_moved(one: Ended, state: State) -> list[Any]:
+    """Its row; an interrupt that came first says how it ended."""
+    was_canceled = state is State.CANCELED and one.outcome.kind != "canceled"
+    return _row(one, "canceled") if was_canceled else one.row
+
+
+def _row(one: Ended, kind: str) -> list[Any]:
     """A row for `_INSERT_ATTEMPTS`."""
     claim, outcome = one.claim, one.outcome
     return [
         claim.business_id,
         claim.id,
         claim.attempt,
-        "canceled" if state is State.CANCELED else outcome.kind,
-        worker,
+        kind,
         one.pid,
         _as_text(claim.claimed_at, one.began),
         _as_text(claim.claimed_at, one.ended),

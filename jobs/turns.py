@@ -116,7 +116,7 @@ class _Turn:
                 judge.let_claims_pass(session, self.business_id)
                 records.record(session, self._ended, settings.worker)
                 claims.give_back(session, self._held)
-                found = room and claims.claim(
+                taken = room and claims.take(
                     session,
                     self.business_id,
                     self.name,
@@ -125,17 +125,17 @@ class _Turn:
                     lease_seconds=settings.lease_seconds,
                     names=self._names,
                 )
-                if found:
-                    self._offer_places(session, {one.task_type for one in found})
+                if taken:
+                    self._offer_places(session, taken.types())
                 else:
                     self.more_ready = claims.any_ready(session, self.business_id, self.name)
                     if self.claimed:
                         limits.wake_others(session, self.business_id, self.name)
                 # No pause can commit before this transaction ends, so the claim's time counts from its last line.
                 self._checked_at = time.monotonic()
-            self._written(found or ())
+            self._written(taken.claims() if taken else ())
             self.claimed += len(self._unbegun)
-            return bool(found)
+            return bool(taken)
 
     def _offer_places(self, session: Session, goes_on_with: set[str]) -> None:
         """A type of which this turn holds no task any more may have been at its limit."""
