@@ -72,7 +72,7 @@ def install() -> None:
         return
     _mark(submitting, "_submit", "submit")
     _mark(pauses, "pause", "pause")
-    _mark(claims, "claim", "claim")
+    _mark(claims, "take", "claim")
     _mark(records, "record", "record", lambda _, ended, *__: any(one.claim.id for one in ended))
     _mark(claims, "give_back", "give_back", lambda _, unbegun: any(one.id for one in unbegun))
     _mark(claims, "renew", "renew")
