@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 from jobs import pages, task_types
 from jobs.counting import LIMIT, Count
 from jobs.failure_filters import FailureFilter, FailureState
-from jobs.models import Failure
+from jobs.models import Failure, Task
 from jobs.walks import Place
 from tenants import audit
 from tenants.clock import clock
@@ -92,6 +92,11 @@ def find(session: Session, by: Actor, written: str) -> Failure | None:
     if not is_id or not by.may(May.SEE_ALL):
         return None
     return session.scalar(select(Failure).where(Failure.id == int(written), Failure.business_id == by.business.id))
+
+
+def of_task(session: Session, by: Actor, task: Task) -> Failure | None:
+    """The group of failures that a task of the business is in, if the actor may see it."""
+    return find(session, by, str(task.failure_id)) if task.failure_id else None
 
 
 def change(

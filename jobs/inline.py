@@ -58,6 +58,7 @@ def run_inline(
     timeout: float | None = None,
     unique_key: str | None = None,
     unique_for: float | timedelta | None = None,
+    ref: str | None = None,
 ) -> Inline:
     """Run a task here and now, and answer when it has ended.
 
@@ -76,6 +77,7 @@ def run_inline(
         timeout=timeout,
         unique_key=unique_key,
         unique_for=unique_for,
+        ref=ref,
     )
     here = _Here(Config.from_env())
     claim, name = here.claim(new)

@@ -110,6 +110,7 @@ def submit_many(
     priority: int = 0,
     start_at: datetime | None = None,
     timeout: float | None = None,
+    ref: str | None = None,
     session: Session | None = None,
 ) -> list[int]:
     """Add a task of one type for each payload, all or none, and answer their ids in the same order.
@@ -117,7 +118,7 @@ def submit_many(
     Everything but the payload is the same for all. The errors are those of `submit`, for the first that is wrong.
     """
     many = list(payloads_)
-    new = New(task_type, business, user, {}, title, priority, start_at=start_at, timeout=timeout)
+    new = New(task_type, business, user, {}, title, priority, start_at=start_at, timeout=timeout, ref=ref)
     if session is None:
         with transaction() as own:
             return _submit_many(own, new, many)

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Response, g, make_response, request, send_file
 
-from jobs import files, history, lists, reruns, tasks, waiting
+from jobs import failures, files, history, lists, reruns, tasks, waiting
 from jobs.history import Kind, Moment
 from jobs.models import Attempt, Task
 from jobs.pages import Row
@@ -38,6 +38,7 @@ def show(task_id: int) -> Response:
         task=row.task,
         reason=waiting.why(db.session, g.actor, row.task),
         links=reruns.links(db.session, g.actor, row.task),
+        failure=failures.of_task(db.session, g.actor, row.task),
         payload=tasks.shown_payload(row.task),
         **_story(row),
         **_outcome(row),

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from jobs import deletions, refs, reruns, submit
+from jobs import deletions, refs, reruns, run_inline, submit, submit_many
 from jobs.checks import BadRef
 from jobs.models import Task
 from tenants.database import transaction
@@ -31,6 +31,12 @@ def test_a_submit_carries_a_reference_and_its_tasks_are_found_newest_first(db: S
     assert ids(db, cast.ada) == [cleos, second, first]
     assert ids(db, cast.ben) == [second, first]
     assert ids(db, cast.zoe) == ids(db, cast.ada, "Order 7") == []
+
+
+def test_many_tasks_and_one_that_runs_at_once_carry_it_too(db: Session, cast: Cast) -> None:
+    many = submit_many("test.note", [{}, {}], business="acme", user=BEN, ref="order 7")
+    done = run_inline("test.note", business="acme", user=BEN, ref="order 7")
+    assert ids(db, cast.ben) == [done.id, *many[::-1]]
 
 
 def test_pages_follow_each_other_whatever_comes_meanwhile(db: Session, cast: Cast) -> None:

@@ -164,6 +164,21 @@ def test_the_history_shows_the_tasks_of_one_failure_and_says_which(cast: Cast, a
     assert ben.get("/b/acme/background-tasks?tab=failed").rows()
 
 
+def test_a_failed_task_says_how_often_that_happened_and_leads_there(cast: Cast, ada: Browser, ben: Browser) -> None:
+    many, one = rows.failure(cast.acme, count=1234), rows.failure(cast.acme, message="new")
+    theirs = rows.failure(cast.initech, count=77)
+    failed = {group: rows.task(cast.acme, cast.ben, "failed", failure_id=group) for group in (many, one, theirs, 0)}
+    page = ada.get(f"/b/acme/tasks/{failed[many]}")
+    (link,) = page.all("a", id_="link-failure")
+    assert link["href"] == f"/b/acme/history?q=failure:{many}"
+    assert "Failed like this 1,234 times since" in page.text
+    assert ada.get(str(link["href"])).rows() == [failed[many]]
+    assert "The first failure like this" in ada.get(f"/b/acme/tasks/{failed[one]}").text
+    for group in (theirs, 0):
+        assert not ada.get(f"/b/acme/tasks/{failed[group]}").all("a", id_="link-failure")
+    assert not ben.get(f"/b/acme/tasks/{failed[many]}").all("a", id_="link-failure")
+
+
 def test_task_history_and_the_admin_menu_lead_there(cast: Cast, ada: Browser) -> None:
     assert len(ada.get("/b/acme/history").all("a", href="/b/acme/failures")) > 1
     assert ada.get("/b/acme/tasks").all("a", **{"href": "/b/acme/failures", "data-go": "f"})
