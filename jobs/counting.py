@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, case, func, literal, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from jobs.conditions import Condition
+from jobs.filters import View
+from jobs.judge import Standing, Target
 from jobs.models import Task
 from jobs.orders import Scope, by_id
 from jobs.states import WAITING, State
@@ -54,6 +71,9 @@ def count_states(
 
     `few` is what holds them all, if it is little (`jobs.gathering`).
     """
+    if few is None and not asked:
+        every, statement = _everything(scope.states, *_told(scope.standing))
+        return _summed(scope, _count(session, every, statement, business=scope.business_id))
     only = and_(*(one.clause for one in asked)) if asked else None
     if few is not None:
         looks = [_Look(scope, few, only, None)]
@@ -62,8 +82,13 @@ def count_states(
         looks = [_Look(scope, [strand], None, LIMIT + 1, scope.alone.state)]
     else:
         looks = list(_looks(scope, only))
+    return _summed(scope, _count(session, looks, _counting(looks)))
+
+
+def _summed(scope: Scope, parts: Iterable[Mapping[State, Count]]) -> dict[State | None, Count]:
+    """Each state of the scope, and all of them."""
     counted: dict[State, Count] = dict.fromkeys(sorted(scope.states), Count(0))
-    for found in _count(session, looks):
+    for found in parts:
         counted |= {state: counted[state] + count for state, count in found.items()}
     everything: dict[State | None, Count] = {None: sum(counted.values(), Count(0))}
     return everything | dict(counted)
@@ -94,10 +119,33 @@ def _judged(waiting: Scope, only: ColumnElement[bool] | None) -> Iterator[_Look]
         yield _Look(waiting, marked, only, limit, sure=State.PENDING if is_certain else None)
 
 
-def _count(session: Session, looks: Sequence[_Look]) -> Iterator[dict[State, Count]]:
-    """What each look finds, all in one statement."""
+def _told(standing: Standing) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """What counting must know of it."""
+    return tuple(standing.pauses.values()), tuple(standing.ended.values())
+
+
+@functools.lru_cache(maxsize=128)
+def _everything(
+    states: frozenset[State], pauses: tuple[Target, ...], ended: tuple[Target, ...]
+) -> tuple[Sequence[_Look], CompoundSelect[Any] | None]:
+    """How a `business` is counted without a filter. Built once: it takes longer than the counting, and polls ask it."""
+    standing = Standing(dict(enumerate(pauses)), dict(enumerate(ended)))
+    business: Any = bindparam("business", type_=Integer)
+    looks = list(_looks(Scope(business, View.ALL, states, standing), None))
+    return looks, _counting(looks)
+
+
+def _counting(looks: Sequence[_Look]) -> CompoundSelect[Any] | None:
+    """One statement for all of them; None if there is nothing to count."""
     queries = [_query(place, look, strand) for place, look in enumerate(looks) for strand in look.strands]
-    rows = session.execute(union_all(*queries)).all() if queries else ()
+    return union_all(*queries) if queries else None
+
+
+def _count(
+    session: Session, looks: Sequence[_Look], statement: CompoundSelect[Any] | None, **values: int
+) -> Iterator[dict[State, Count]]:
+    """What each look finds."""
+    rows = () if statement is None else session.execute(statement, values).all()
     for place, look in enumerate(looks):
         mine = [row for row in rows if row.place == place]
         numbers = dict.fromkeys(look.scope.states, 0)

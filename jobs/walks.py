@@ -108,7 +108,7 @@ def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Fou
 
 def _fetch(session: Session, segment: Segment, way: Way, scan: int) -> list[list[Place]]:
     """What each strand has next, all in one statement."""
-    firsts = [_first(segment, strand, way, scan).subquery() for strand in segment.strands]
+    firsts = [_first(segment, strand, way, scan, n).subquery() for n, strand in enumerate(segment.strands)]
     queries = [select(literal(place).label("strand"), one.c.id, one.c.key) for place, one in enumerate(firsts)]
     rows = session.execute(union_all(*queries)).all()
     return [[_place(segment, row) for row in rows if row.strand == place] for place in range(len(firsts))]
@@ -176,13 +176,16 @@ def _beyond(segment: Segment, way: Way) -> list[ColumnElement[bool]]:
     return [here < there if descending else here > there]
 
 
-def _first(segment: Segment, strand: Strand, way: Way, scan: int) -> Select[Any]:
-    """The first entries that pass the checks, of at most `scan`: a LIMIT inside keeps the planner to the index."""
+def _first(segment: Segment, strand: Strand, way: Way, scan: int, number: int) -> Select[Any]:
+    """The first entries that pass the checks, of at most `scan`: a LIMIT inside keeps the planner to the index.
+
+    `number` tells strands of one statement apart: SQLAlchemy may give the same made-up name to two of them.
+    """
     entries, checks = _entries(segment, strand, way), (*strand.only, *way.only)
     if strand.few:
         # As a column: as a condition it would call for another index.
         fits = and_(true(), *checks, *_beyond(segment, way)).label("fits")
-        few = entries.add_columns(fits).cte().prefix_with("MATERIALIZED")
+        few = entries.add_columns(fits).cte(f"few_{number}").prefix_with("MATERIALIZED")
         in_order = [one.desc() if way.descending else one.asc() for one in (few.c.key, few.c.id)]
         return select(few.c.id, few.c.key).where(few.c.fits).order_by(*in_order).limit(way.limit)
     if not checks:

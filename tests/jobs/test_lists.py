@@ -349,12 +349,12 @@ def test_a_type_says_itself_when_its_tasks_are_late(db: Session, cast: Cast) -> 
     for minutes in (5, 20, 90):
         new = _task(random.Random(minutes), minutes, cast.acme.id, None)
         new.state, new.task_type, new.claim_token, new.lease_until = "running", "test.open", f"{minutes}", clock(60)
-        new.started_at = datetime.now(UTC) - timedelta(minutes=minutes)
+        new.started_at, new.title = datetime.now(UTC) - timedelta(minutes=minutes), f"{minutes}"
         db.add(new)
     db.commit()
     assert task_types.get("test.open").late_seconds == 600
     found = lists.search(db, cast.ada, TaskFilter(view=View.ACTIVE, late=True))
-    assert sorted(int(row.task.claim_token or 0) for row in found.rows) == [20, 90]
+    assert sorted(int(row.task.title or 0) for row in found.rows) == [20, 90]
 
 
 def test_an_edit_changes_where_a_title_stands(db: Session, cast: Cast) -> None:
