@@ -25,7 +25,7 @@ from jobs.states import FINAL, State
 from jobs.walks import Clauses, Found, Place, Strand, Way
 from tenants.permissions import Actor, May
 
-# What no list and no export shows: to read it would cost a tenth of a page.
+# What no list and no export shows, so no list reads it.
 _UNUSED = (
     "payload claim_token lease_until pid claim_alone timeout_seconds unique_key unique_until parent_id rerun_of "
     "sort_title failure_id"
