@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Integer, and_, false, literal, or_, select, text
+from sqlalchemy import ColumnElement, Integer, Select, and_, false, literal, or_, select, text
 from sqlalchemy.orm import Session
 
 from jobs import task_types
@@ -206,13 +207,19 @@ def _id(written: str) -> int | None:
 
 def there(session: Session, business_id: int) -> list[Condition]:
     """That a task was not deleted: a final one is gone at once, though that can be undone. Mostly nothing."""
-    # Nothing else in the query, so that no larger index fits: there are few such rows, and for half a minute only.
-    deleted = session.execute(select(Task.id, Task.business_id, Task.state).where(Task.undo_until.is_not(None)))
-    ids = [id_ for id_, of, state in deleted if of == business_id and state in FINAL]
+    ids = [id_ for id_, of, state in session.execute(_deleted()) if of == business_id and state in FINAL]
     return [Condition(Task.id.not_in(ids))] if ids else []
 
 
 def deleted_waiting(session: Session, business_id: int) -> list[int]:
     """The tasks that were deleted while they waited, as long as that can be undone: Cancelling, and soon Canceled."""
-    deleted = session.execute(select(Task.id, Task.business_id, Task.state).where(Task.undo_until.is_not(None)))
-    return [id_ for id_, of, state in deleted if of == business_id and state == State.CANCELLING]
+    return [id_ for id_, of, state in session.execute(_deleted()) if of == business_id and state == State.CANCELLING]
+
+
+@functools.cache
+def _deleted() -> Select[tuple[int, int, str]]:
+    """What was deleted and can be undone. Built once: every list asks it.
+
+    Nothing else is in the query, so that no larger index fits: there are few such rows, and for half a minute only.
+    """
+    return select(Task.id, Task.business_id, Task.state).where(Task.undo_until.is_not(None))

@@ -7,11 +7,12 @@ Whatever the size of a business, a page looks at a limited number of index entri
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, defer
 
 from jobs import conditions, gathering, judge, orders, pages, people, tasks, walks
@@ -205,11 +206,17 @@ def _find(session: Session, question: _Question, few: Sequence[Strand] | None, s
 
 
 def _rows(session: Session, places: Sequence[Place], standing: judge.Standing) -> list[Row]:
+    ids = [id_ for _, id_ in places]
+    found = {one.id: one for one in session.scalars(_shown(), {"ids": ids})} if ids else {}
+    return [pages.row(found[id_], standing) for id_ in ids if id_ in found]
+
+
+@functools.cache
+def _shown() -> Select[tuple[Task]]:
+    """The tasks with these `ids`. Built once: every list asks it."""
     unused = [defer(getattr(Task, name), raiseload=True) for name in _UNUSED]
     query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user), *unused)
-    ids = [id_ for _, id_ in places]
-    found = {one.id: one for one in session.scalars(query.where(Task.id.in_(ids)))} if ids else {}
-    return [pages.row(found[id_], standing) for id_ in ids if id_ in found]
+    return query.where(Task.id.in_(bindparam("ids", expanding=True)))
 
 
 def _created(session: Session, place: Place | None) -> datetime | None:
