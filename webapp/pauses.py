@@ -75,7 +75,8 @@ def create() -> Response:
         form.note(error)
         return _form_page(form, 422)
     undo = url_for("pauses.undo", id=[one.id for one in made]) if made else None
-    message = _paused_message(choice, now, made, standing)
+    # Counted anew: until the pause kept claims out, some of those that waited could still begin.
+    message = _paused_message(choice, choices.impact(db.session, choice), made, standing)
     return htmx.done(message, "pauses-changed", "tasks-changed", to=url_for("pauses.index"), undo=undo)
 
 
