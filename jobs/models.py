@@ -288,6 +288,11 @@ class Pause(Base):
     creator: Mapped[User | None] = relationship(foreign_keys=created_by)
     ender: Mapped[User | None] = relationship(foreign_keys=ended_by)
 
+    @property
+    def author(self) -> str:
+        """Who said so; a pause that Sluice made by itself has nobody."""
+        return self.creator.name if self.creator else "Sluice"
+
     __table_args__ = (
         CheckConstraint("user_id IS NOT NULL OR task_type IS NOT NULL", name="target"),
         Index(

@@ -37,6 +37,7 @@ from webapp import (
     palette,
     pauses,
     reruns,
+    rows,
     security,
     settings,
     shell,
@@ -69,7 +70,7 @@ def create_app(config: Config) -> Flask:
     access.init_app(app)
     CSRFProtect(app)
     Compress(app)
-    for part in (htmx, errors, formats, links, shell, security, cli):
+    for part in (htmx, errors, formats, links, rows, shell, security, cli):
         part.init_app(app)
     for module in (*BLUEPRINTS, *([embed] if config.embed_origins else [])):
         app.register_blueprint(module.bp)

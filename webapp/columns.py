@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jobs.filters import View
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column. `sort` is the filter's name of its order, None if the page has no such order."""
 

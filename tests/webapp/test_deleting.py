@@ -58,7 +58,10 @@ def test_a_final_task_is_gone_at_once_and_comes_back(cast: Cast, ada: Browser, b
 def test_final_ones_are_deleted_without_a_question(cast: Cast, ada: Browser) -> None:
     final, waiting = rows.task(cast.acme, cast.ben, "failed"), rows.task(cast.acme, cast.ben)
     page = ada.get("/b/acme/tasks")
-    assert page.all("form", action=f"/b/acme/tasks/{final}/deletion", method="post")
+    (button,) = page.all("button", id_=f"delete-{final}")
+    assert page.all("form", id_=str(button["form"]), method="post")
+    ada.post(str(button["formaction"]))
+    assert ada.get("/b/acme/tasks").rows() == [waiting]
     assert page.all("a", href=f"/b/acme/tasks/{waiting}/deletion")
 
 
