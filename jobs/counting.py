@@ -25,12 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from jobs.conditions import Condition
-from jobs.filters import View
-from jobs.judge import Standing, Target
 from jobs.models import Task
-from jobs.orders import Scope, by_id
+from jobs.orders import HERE, Scope, by_id
 from jobs.states import WAITING, State
-from jobs.walks import Strand
+from jobs.walks import Clauses, Strand
 
 LIMIT = 10_000  # where an index alone answers
 JUDGED = 2_000  # entries of what waits that are looked at where a pause may hold them
@@ -51,15 +49,16 @@ class Count:
 
 @dataclass(frozen=True)
 class _Look:
-    """Entries to be counted by state: those of the strands for which `only` is true, of `limit` entries at most.
+    """Entries to be counted by state: those of the strands for which `only` is true, of so many entries at most.
 
-    `state` is that of all of them, where it is known. Beyond the limit there is nothing in the state `sure`.
+    `limit` is the name of that parameter. `state` is that of all of them, where it is known. Beyond the limit there is
+    nothing in the state `sure`.
     """
 
     scope: Scope
     strands: Sequence[Strand]
     only: ColumnElement[bool] | None
-    limit: int | None
+    limit: str | None
     state: State | None = None
     sure: State | None = None
 
@@ -71,18 +70,27 @@ def count_states(
 
     `few` is what holds them all, if it is little (`jobs.gathering`).
     """
-    if few is None and not asked:
-        every, statement = _everything(scope.states, *_told(scope.standing))
-        return _summed(scope, _count(session, every, statement, business=scope.business_id))
-    only = and_(*(one.clause for one in asked)) if asked else None
+    only = tuple(one.clause for one in asked)
+    looks, statement = _plan(scope, only, None if few is None else tuple(few))
+    limits = {"listed": LIMIT + 1, "judged": JUDGED, "filtered": LOOK}
+    return _summed(scope, _count(session, looks, statement, scope.parameters | limits))
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    scope: Scope, asked: Clauses, few: tuple[Strand, ...] | None
+) -> tuple[Sequence[_Look], CompoundSelect[Any] | None]:
+    """What to look at, and the statement that does: built once, since that takes longer than the counting."""
+    only = and_(*asked) if asked else None
     if few is not None:
         looks = [_Look(scope, few, only, None)]
     elif scope.alone and scope.states == {scope.alone.state} and len(asked) == 1:  # an index has just these
-        strand = Strand((scope.here, scope.alone.clause), few=True)
-        looks = [_Look(scope, [strand], None, LIMIT + 1, scope.alone.state)]
+        strand = Strand((HERE, scope.alone.clause), few=True)
+        looks = [_Look(scope, [strand], None, "listed", scope.alone.state)]
     else:
         looks = list(_looks(scope, only))
-    return _summed(scope, _count(session, looks, _counting(looks)))
+    queries = [_query(place, one, strand) for place, one in enumerate(looks) for strand in one.strands]
+    return looks, union_all(*queries) if queries else None
 
 
 def _summed(scope: Scope, parts: Iterable[Mapping[State, Count]]) -> dict[State | None, Count]:
@@ -96,7 +104,7 @@ def _summed(scope: Scope, parts: Iterable[Mapping[State, Count]]) -> dict[State 
 
 def _looks(scope: Scope, only: ColumnElement[bool] | None) -> Iterator[_Look]:
     """One state at a time, but what waits together: which of it is paused is for the judge to say."""
-    waiting, limit = scope.of(*WAITING), LIMIT + 1 if only is None else LOOK
+    waiting, limit = scope.of(*WAITING), "listed" if only is None else "filtered"
     if waiting.states and waiting.standing.pauses:
         yield from _judged(waiting, only)
     elif waiting.states:
@@ -110,39 +118,17 @@ def _judged(waiting: Scope, only: ColumnElement[bool] | None) -> Iterator[_Look]
 
     What is marked is paused, unless a pause has just ended: else so many leave no doubt about the pending ones.
     """
-    limit, is_certain = JUDGED if only is None else LOOK, not waiting.standing.ended
-    unmarked, marked = ([Strand((waiting.here, Task.stands(one)), few=True)] for one in (State.PENDING, State.PAUSED))
+    limit, is_certain = "judged" if only is None else "filtered", not waiting.standing.ended
+    unmarked, marked = ([Strand((HERE, Task.stands(one)), few=True)] for one in (State.PENDING, State.PAUSED))
     yield _Look(waiting, unmarked, only, limit)
     if is_certain and only is None:
-        yield _Look(waiting, marked, only, LIMIT + 1, State.PAUSED, sure=State.PENDING)
+        yield _Look(waiting, marked, only, "listed", State.PAUSED, sure=State.PENDING)
     else:
         yield _Look(waiting, marked, only, limit, sure=State.PENDING if is_certain else None)
 
 
-def _told(standing: Standing) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
-    """What counting must know of it."""
-    return tuple(standing.pauses.values()), tuple(standing.ended.values())
-
-
-@functools.lru_cache(maxsize=128)
-def _everything(
-    states: frozenset[State], pauses: tuple[Target, ...], ended: tuple[Target, ...]
-) -> tuple[Sequence[_Look], CompoundSelect[Any] | None]:
-    """How a `business` is counted without a filter. Built once: it takes longer than the counting, and polls ask it."""
-    standing = Standing(dict(enumerate(pauses)), dict(enumerate(ended)))
-    business: Any = bindparam("business", type_=Integer)
-    looks = list(_looks(Scope(business, View.ALL, states, standing), None))
-    return looks, _counting(looks)
-
-
-def _counting(looks: Sequence[_Look]) -> CompoundSelect[Any] | None:
-    """One statement for all of them; None if there is nothing to count."""
-    queries = [_query(place, look, strand) for place, look in enumerate(looks) for strand in look.strands]
-    return union_all(*queries) if queries else None
-
-
 def _count(
-    session: Session, looks: Sequence[_Look], statement: CompoundSelect[Any] | None, **values: int
+    session: Session, looks: Sequence[_Look], statement: CompoundSelect[Any] | None, values: Mapping[str, Any]
 ) -> Iterator[dict[State, Count]]:
     """What each look finds."""
     rows = () if statement is None else session.execute(statement, values).all()
@@ -152,7 +138,7 @@ def _count(
         for row in mine:
             if row.fits and row.shown in numbers:
                 numbers[State(row.shown)] += row.number
-        is_capped = look.limit is not None and sum(row.number for row in mine) >= look.limit
+        is_capped = look.limit is not None and sum(row.number for row in mine) >= values[look.limit]
         yield {
             state: Count(min(number, LIMIT), is_capped and state is not look.sure) for state, number in numbers.items()
         }
@@ -165,7 +151,7 @@ def _query(place: int, look: _Look, strand: Strand) -> Select[Any]:
     entries = select(shown.label("shown"), and_(true(), *checks).label("fits")).select_from(Task).where(*strand.where)
     if look.limit is not None:
         # In order, or PostgreSQL may read the table, and not stop for long.
-        entries = (entries if strand.few else entries.order_by(Task.id)).limit(look.limit)
+        entries = (entries if strand.few else entries.order_by(Task.id)).limit(bindparam(look.limit, type_=Integer))
     some = entries.subquery()
     which, number = literal(place).label("place"), func.count().label("number")
     if known is not None and not checks:  # nothing to tell apart

@@ -59,11 +59,12 @@ class Target:
         return and_(*about)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Standing:
     """The open pauses that touch one business, by id: the one judge of what may start there.
 
     Claims, settling and pages all ask it. It holds literal targets, not a subquery, since planners understand those.
+    Two are equal when they hold the same, whatever the ids: statements are kept by it.
     `ended` are the pauses that are over, but some of whose tasks may still be marked; `limits` is how many tasks may
     run at once by type, and in all (None), as set for this business.
     """
@@ -72,20 +73,19 @@ class Standing:
     ended: dict[int, Target] = field(default_factory=dict)
     limits: dict[str | None, int] = field(default_factory=dict)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Standing) and self._told() == other._told()
+
+    def __hash__(self) -> int:
+        return hash(self._told())
+
     def covering(self) -> ColumnElement[bool]:
         """True of a task that may not start."""
-        users = [t.user_id for t in self.pauses.values() if t.task_type is None]
-        types = [t.task_type for t in self.pauses.values() if t.user_id is None]
-        both = [t.covering() for t in self.pauses.values() if t.user_id is not None and t.task_type is not None]
-        if users:
-            both.append(and_(Task.user_id.is_not(None), Task.user_id.in_(users)))
-        if types:
-            both.append(Task.task_type.in_(types))
-        return or_(*both) if both else false()
+        return _covering(tuple(self.pauses.values()))
 
     def sparing(self) -> ColumnElement[bool]:
         """True of a task that no pause holds."""
-        return ~self.covering() if self.pauses else true()
+        return _sparing(tuple(self.pauses.values()))
 
     def over(self, user_id: int | None, task_type: str) -> int | None:
         """The id of the oldest pause that covers such a task."""
@@ -94,6 +94,26 @@ class Standing:
     def system_wide(self) -> Standing:
         """Only those of the whole installation."""
         return Standing({id_: target for id_, target in self.pauses.items() if target.business_id is None})
+
+    def _told(self) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+        return tuple(self.pauses.values()), tuple(self.ended.values())
+
+
+@functools.lru_cache(maxsize=256)
+def _covering(targets: tuple[Target, ...]) -> ColumnElement[bool]:
+    users = [t.user_id for t in targets if t.task_type is None]
+    types = [t.task_type for t in targets if t.user_id is None]
+    both = [t.covering() for t in targets if t.user_id is not None and t.task_type is not None]
+    if users:
+        both.append(and_(Task.user_id.is_not(None), Task.user_id.in_(users)))
+    if types:
+        both.append(Task.task_type.in_(types))
+    return or_(*both) if both else false()
+
+
+@functools.lru_cache(maxsize=256)
+def _sparing(targets: tuple[Target, ...]) -> ColumnElement[bool]:
+    return ~_covering(targets) if targets else true()
 
 
 def standing(session: Session, business_id: int) -> Standing:

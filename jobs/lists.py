@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, defer
@@ -64,6 +65,10 @@ class _Question:
     def only(self) -> Clauses:
         return tuple(one.clause for one in self.asked)
 
+    def way(self, start: Place | None, descending: bool, limit: int) -> Way:
+        """The way to the next that are asked for."""
+        return Way(start, descending, limit, self.only, self.scope.parameters)
+
 
 def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
     """The tasks of the business as wanted. Members get their own."""
@@ -96,14 +101,13 @@ def rows_of(
     session: Session, by: Actor, wanted: TaskFilter, *, after_id: int, limit: int, last_id: int | None = None
 ) -> Sequence[Row]:
     """All matching tasks by id up to `last_id`, a chunk at a time: for exports and for acts on many."""
-    question = _question(session, by, wanted)
-    up_to = () if last_id is None else (Task.id <= last_id,)
+    up_to = () if last_id is None else (Condition(_UP_TO, {"last_id": last_id}),)
+    question = _question(session, by, wanted, *up_to)
     order = orders.order(session, question.scope, "id")
     found: list[Place] = []
     start: Place | None = (after_id, after_id)
     while start and len(found) < limit:
-        way = Way(start, False, limit - len(found), (*question.only, *up_to))
-        part = walks.walk(session, order, way)
+        part = walks.walk(session, order, question.way(start, descending=False, limit=limit - len(found)))
         found += part.places
         start = part.stopped_at
         if last_id is not None and start and start[1] > last_id:
@@ -117,22 +121,28 @@ def last_id(session: Session, by: Actor) -> int:
     return session.scalar(select(func.max(Task.id)).where(Task.business_id == by.business.id)) or 0
 
 
-def _question(session: Session, by: Actor, wanted: TaskFilter) -> _Question:
+def _question(session: Session, by: Actor, wanted: TaskFilter, *more: Condition) -> _Question:
     standing = judge.standing(session, by.business.id)
     asked = [*conditions.visible(by), *conditions.matching(session, by.business.id, wanted, standing)]
-    asked += conditions.there(session, by.business.id)
+    asked += [*conditions.there(session, by.business.id), *more]
     states = frozenset(wanted.view.states)
     if wanted.late:
         states &= {State.RUNNING, State.CANCELLING}
     for one in asked:
         states &= {one.state} if one.state else states
-    alone = next((one for one in asked if one.width == 1), None)
-    scope = Scope(by.business.id, wanted.view, states, standing, alone, tuple(conditions.days(wanted)))
+    shown = states & {wanted.state} if wanted.state else states
     if wanted.state is State.CANCELED and (deleted := conditions.deleted_waiting(session, by.business.id)):
         # Listed where they will be. Mostly there are none, and then nothing is looked up row by row.
-        asked.append(Condition(or_(Task.state != State.CANCELLING, Task.id.in_(deleted))))
-        return _Question(scope.of(State.CANCELED, State.CANCELLING), asked, states)
-    return _Question(scope.of(wanted.state) if wanted.state else scope, asked, states)
+        asked.append(Condition(_CANCELED_SOON, {"deleted": deleted}))
+        shown = states & {State.CANCELED, State.CANCELLING}
+    alone = next((one for one in asked if one.width == 1), None)
+    days = tuple(one.clause for one in conditions.days(wanted))
+    return _Question(Scope(by.business.id, wanted.view, shown, standing, alone, days, _values(asked)), asked, states)
+
+
+_UP_TO = Task.id <= bindparam("last_id")
+_CANCELED_SOON = or_(Task.state != State.CANCELLING, Task.id.in_(bindparam("deleted", expanding=True)))
+_IS_THERE, _IS_GONE = Task.undo_until.is_(None), or_(Task.state != State.CANCELLING, Task.undo_until.is_not(None))
 
 
 def _mine(session: Session, by: Actor, tab: Tab) -> _Question:
@@ -141,18 +151,23 @@ def _mine(session: Session, by: Actor, tab: Tab) -> _Question:
     mine, standing = conditions.of_users([by.user.id]), judge.standing(session, by.business.id)
     asked, states = [mine, *conditions.there(session, by.business.id)], tab.states
     if tab is Tab.PENDING:
-        asked.append(Condition(Task.undo_until.is_(None)))
+        asked.append(Condition(_IS_THERE))
     elif tab is Tab.FAILED:
-        asked.append(Condition(or_(Task.state != State.CANCELLING, Task.undo_until.is_not(None))))
+        asked.append(Condition(_IS_GONE))
         states |= {State.CANCELLING}
-    return _Question(Scope(by.business.id, View.ALL, states, standing, mine), asked, states)
+    return _Question(Scope(by.business.id, View.ALL, states, standing, mine, values=_values(asked)), asked, states)
+
+
+def _values(asked: Sequence[Condition]) -> dict[str, Any]:
+    """Those of all parameters of the conditions, which have names of their own."""
+    return {name: value for one in asked for name, value in one.values.items()}
 
 
 def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
     scope = question.scope
     cursor = pages.decode(wanted.after or wanted.before, wanted.sort)
     backwards = bool(wanted.before and not wanted.after and cursor)
-    way = Way(cursor, wanted.descending is not backwards, wanted.size + 1, question.only)
+    way = question.way(cursor, wanted.descending is not backwards, wanted.size + 1)
     few = gathering.source(session, scope, question.asked)
     found = _find(session, question, few, wanted.sort, way)
     if backwards and not found.places and not found.stopped_at:

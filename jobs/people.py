@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import enum
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Integer, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from jobs.conditions import SCHEDULER, Condition, of_users
 from jobs.models import Task
-from jobs.orders import Scope, by_id
+from jobs.orders import HERE, Scope, by_id
 from jobs.walks import Order, Place, Segment, Strand
 from tenants.models import User
 
@@ -20,6 +23,7 @@ FEW = 60  # tasks of one person that are fetched together with those of others
 SPARSE = 800  # the same, when only some of them are asked for
 SORTABLE = 2_000
 _NAMELESS = SCHEDULER.lower()
+_MOST = bindparam("most", type_=Integer)
 
 _Person = tuple[str, int | None, int]  # name, id, and how many tasks up to SORTABLE + 1
 
@@ -55,72 +59,94 @@ def _tasks(people: Sequence[_Person]) -> int:
 
 
 def _together(scope: Scope, people: Sequence[_Person]) -> Segment:
-    clause = of_users([id_ for _, id_, _ in people]).clause
-    strand = Strand((scope.here, clause), scope.in_states)
-    return Segment([strand], names={id_: name for name, id_, _ in people}, size=_tasks(people))
+    theirs = of_users([id_ for _, id_, _ in people], "people")
+    strand, names = Strand((HERE, theirs.clause), scope.in_states), {id_: name for name, id_, _ in people}
+    return Segment([strand], names=names, size=_tasks(people), values=theirs.values)
 
 
 def _alone(scope: Scope, people: Sequence[_Person]) -> Segment:
+    """Those of one name, who are mostly one person."""
     strands: list[Strand] = []
-    for _, id_, count in people:
-        clause = of_users([id_]).clause
+    values: dict[str, Any] = {}
+    for number, (_, id_, count) in enumerate(people):
+        theirs = of_users([id_], f"person_{number}")
+        values |= theirs.values
         if count > SORTABLE:
-            strands += [replace(one, only=(*one.only, clause)) for one in by_id(scope)]
+            strands += [replace(one, only=(*one.only, theirs.clause)) for one in by_id(scope)]
         else:
-            strands.append(Strand((scope.here, clause), scope.in_states, few=True))
-    return Segment(strands, key=people[0][0])
+            strands.append(Strand((HERE, theirs.clause), scope.in_states, few=True))
+    return Segment(strands, key=people[0][0], values=values)
 
 
 def _people(
     session: Session, scope: Scope, among: set[int | None] | None, start: Place | None, descending: bool
 ) -> Iterator[_Person]:
     """Everybody who has tasks in the business, the Scheduler among them, from a name on."""
-    name, nameless = start[0] if start else None, among is None or None in among
-    including = True
-    everybody = _everybody(scope.business_id, among)
+    after, nameless = start[0] if start else None, among is None or None in among
+    bound = _Bound.FROM if start else _Bound.NONE
+    values: dict[str, Any] = {"business": scope.business_id, "most": SORTABLE + 1, "at_once": AT_ONCE}
+    if among is not None:
+        values["among"] = sorted(one for one in among if one is not None)
     while True:
-        some = _some(session, everybody, (name, including), descending)
-        last = some[-1][0] if some else None
+        some = _some(session, among is not None, bound, values | {"name": after}, descending)
         for person in some:
             if nameless and (person[0] < _NAMELESS if descending else person[0] > _NAMELESS):
                 nameless = False
-                yield from _scheduler(session, scope.business_id, start, descending)
+                yield from _scheduler(session, values, start, descending)
             yield person
         if len(some) < AT_ONCE:
             break
-        name, including = last, False
+        after, bound = some[-1][0], _Bound.BEYOND
     if nameless:
-        yield from _scheduler(session, scope.business_id, start, descending)
-
-
-def _everybody(business_id: int, among: set[int | None] | None) -> Select[tuple[str, int, int]]:
-    """Name, id and number of tasks of all who have any."""
-    entries = select(Task.id).where(Task.business_id == business_id, Task.user_id == User.id).correlate(User)
-    count = select(func.count()).select_from(entries.limit(SORTABLE + 1).subquery()).scalar_subquery()
-    query = select(User.sort_name, User.id, count).where(entries.exists())
-    return query if among is None else query.where(User.id.in_(sorted(one for one in among if one is not None)))
+        yield from _scheduler(session, values, start, descending)
 
 
 def _some(
-    session: Session, everybody: Select[tuple[str, int, int]], after: tuple[str | None, bool], descending: bool
+    session: Session, is_among: bool, bound: _Bound, values: Mapping[str, Any], descending: bool
 ) -> Sequence[_Person]:
     """The next people, from a name on or after it, and all who are called like the last of them."""
-    query = everybody.order_by(User.sort_name.desc() if descending else User.sort_name.asc()).limit(AT_ONCE)
-    name, including = after
-    if name is not None:
-        bound = (User.sort_name <= name) if descending else (User.sort_name >= name)
-        query = query.where(bound if including else bound & (User.sort_name != name))
-    found = [(row[0], row[1], row[2]) for row in session.execute(query)]
+    rows = session.execute(_next(is_among, bound, descending), values)
+    found = [(row[0], row[1], row[2]) for row in rows]
     if len(found) < AT_ONCE:
         return found
     last = found[-1][0]
-    namesakes = session.execute(everybody.where(User.sort_name == last))
+    namesakes = session.execute(_next(is_among, _Bound.SAME, descending), {**values, "name": last})
     return [*(one for one in found if one[0] != last), *((row[0], row[1], row[2]) for row in namesakes)]
 
 
-def _scheduler(session: Session, business_id: int, start: Place | None, descending: bool) -> Iterator[_Person]:
+class _Bound(enum.Enum):
+    """Which names: all, those from a name on, those behind it, or just it."""
+
+    NONE, FROM, BEYOND, SAME = range(4)
+
+
+@functools.cache
+def _next(is_among: bool, bound: _Bound, descending: bool) -> Select[tuple[str, int, int]]:
+    """Name, id and number of tasks of the next people who have any; all of them who bear one name."""
+    entries = select(Task.id).where(HERE, Task.user_id == User.id).correlate(User)
+    count = select(func.count()).select_from(entries.limit(_MOST).subquery()).scalar_subquery()
+    query = select(User.sort_name, User.id, count).where(entries.exists())
+    if is_among:
+        query = query.where(User.id.in_(bindparam("among", expanding=True)))
+    name = bindparam("name", type_=User.sort_name.type)
+    if bound is _Bound.SAME:
+        return query.where(User.sort_name == name)
+    if bound is not _Bound.NONE:
+        query = query.where(User.sort_name <= name if descending else User.sort_name >= name)
+    if bound is _Bound.BEYOND:
+        query = query.where(User.sort_name != name)
+    in_order = User.sort_name.desc() if descending else User.sort_name.asc()
+    return query.order_by(in_order).limit(bindparam("at_once", type_=Integer))
+
+
+def _scheduler(session: Session, values: Mapping[str, Any], start: Place | None, descending: bool) -> Iterator[_Person]:
     if start and (start[0] < _NAMELESS if descending else start[0] > _NAMELESS):
         return
-    entries = select(Task.id).where(Task.business_id == business_id, Task.user_id.is_(None)).limit(SORTABLE + 1)
-    if count := session.scalar(select(func.count()).select_from(entries.subquery())):
+    if count := session.scalar(_nobodys(), values):
         yield _NAMELESS, None, count
+
+
+@functools.cache
+def _nobodys() -> Select[tuple[int]]:
+    entries = select(Task.id).where(HERE, Task.user_id.is_(None)).limit(_MOST)
+    return select(func.count()).select_from(entries.subquery())

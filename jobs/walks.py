@@ -1,16 +1,31 @@
 """Walking along indexes: the next tasks of an order from a place on, with a limit to what is looked at.
 
 An order is a sequence of segments. A segment holds the tasks of one key, by id, or those of a range of keys, by key and
-id. Its strands are what one index each has in that order; they are merged here.
+id. Its strands are what one index each has in that order; they are merged here. Statements are kept:
+they take longer to build than to run.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select, true, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from jobs.models import Task
@@ -43,7 +58,7 @@ class Strand:
 class Segment:
     """Tasks that stand together in an order: those of one `key`, or those of a `column`, or of some users, by name.
 
-    Of the latter it is known how many tasks they have in all: `size`.
+    Of the latter it is known how many tasks they have in all: `size`. `values` are of the parameters of its strands.
     """
 
     strands: Sequence[Strand]
@@ -51,6 +66,7 @@ class Segment:
     column: Any = None
     names: Mapping[int | None, str] | None = None
     size: int = 0
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 Order = Callable[[Place | None, bool], Iterator[Segment]]  # from a place on, ascending or (True) descending
@@ -66,12 +82,32 @@ class Found:
 
 @dataclass(frozen=True)
 class Way:
-    """From where to go, in which direction, for how many tasks, and what must be true of them."""
+    """From where to go, in which direction, for how many tasks, and what must be true of them.
+
+    `values` are of all parameters of the clauses, here and in strands.
+    """
 
     start: Place | None
     descending: bool
     limit: int
     only: Clauses = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """A way along a segment, whatever the place, the limit and the values: statements are kept by it.
+
+    `after` is what must lie beyond the start: nothing, the id, or the key and the id.
+    """
+
+    column: Any
+    after: str
+    descending: bool
+    only: Clauses
+
+
+_LIMIT, _SCAN, _SKIPPED = (bindparam(name, type_=Integer) for name in ("limit", "scan", "skipped"))
 
 
 def walk(session: Session, order: Order, way: Way) -> Found:
@@ -108,10 +144,9 @@ def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Fou
 
 def _fetch(session: Session, segment: Segment, way: Way, scan: int) -> list[list[Place]]:
     """What each strand has next, all in one statement."""
-    firsts = [_first(segment, strand, way, scan, n).subquery() for n, strand in enumerate(segment.strands)]
-    queries = [select(literal(place).label("strand"), one.c.id, one.c.key) for place, one in enumerate(firsts)]
-    rows = session.execute(union_all(*queries)).all()
-    return [[_place(segment, row) for row in rows if row.strand == place] for place in range(len(firsts))]
+    strands = tuple(segment.strands)
+    rows = session.execute(_fetching(strands, _course(segment, way)), _values(segment, way, scan=scan)).all()
+    return [[_place(segment, row) for row in rows if row.strand == number] for number in range(len(strands))]
 
 
 def _end(session: Session, segment: Segment, places: list[Place], way: Way, scan: int) -> tuple[Found, int]:
@@ -119,24 +154,22 @@ def _end(session: Session, segment: Segment, places: list[Place], way: Way, scan
     (strand,) = segment.strands
     if strand.few or len(places) >= way.limit or not (strand.only or way.only):
         return Found(places), len(places)
-    entries = _entries(segment, strand, way)
-    last = session.execute(entries.offset(scan - 1).limit(1)).first()
+    course, values = _course(segment, way), _values(segment, way, scan=scan, skipped=scan - 1)
+    last = session.execute(_last(strand, course), values).first()
     if last:
         return Found(places, _place(segment, last)), scan
-    return Found(places), session.scalar(select(func.count()).select_from(entries.limit(scan).subquery())) or 0
+    return Found(places), session.scalar(_counting(strand, course), values) or 0
 
 
 def _fetch_names(session: Session, segment: Segment, way: Way, scan: int) -> Found:
     """Those of a few users that pass, sorted here."""
     (strand,) = segment.strands
-    names, checks = segment.names or {}, (*strand.only, *way.only)
-    entries = select(Task.user_id, Task.id, and_(true(), *checks).label("fits")).where(*strand.where)
-    few = entries.cte("few").prefix_with("MATERIALIZED")  # see _first
-    passing = session.execute(select(few.c.user_id, few.c.id).where(few.c.fits))
+    names, values = segment.names or {}, _values(segment, way)
+    passing = session.execute(_fetching_names(strand, way.only), values)
     places = _in_order(names, passing, way)
     if len(places) >= way.limit or scan > max(segment.size * _OF_PEOPLE, _AT_LEAST):
         return Found(places)
-    every = _in_order(names, session.execute(select(Task.user_id, Task.id).where(*strand.where)), way)
+    every = _in_order(names, session.execute(_names(strand), values), way)
     return Found(places, every[-1] if every else None)
 
 
@@ -149,49 +182,89 @@ def _is_beyond(place: Place, way: Way) -> bool:
     return way.start is None or (place < way.start if way.descending else place > way.start)
 
 
-def _entries(segment: Segment, strand: Strand, way: Way) -> Select[Any]:
-    key = Task.id if segment.column is None else segment.column
+def _course(segment: Segment, way: Way) -> _Course:
+    """Segments of one key lie behind the start, or hold it."""
+    if way.start is None or (segment.column is None and segment.key != way.start[0]):
+        after = ""
+    else:
+        after = "id" if segment.column is None or segment.column is Task.id else "key"
+    return _Course(segment.column, after, way.descending, way.only)
+
+
+def _values(segment: Segment, way: Way, **numbers: int) -> dict[str, Any]:
+    start = dict(zip(("start_key", "start_id"), way.start, strict=True)) if way.start else {}
+    return {**way.values, **segment.values, **start, "limit": way.limit, **numbers}
+
+
+@functools.lru_cache(maxsize=512)
+def _fetching(strands: tuple[Strand, ...], course: _Course) -> CompoundSelect[Any]:
+    firsts = [_first(strand, course, number).subquery() for number, strand in enumerate(strands)]
+    return union_all(*(select(literal(n).label("strand"), one.c.id, one.c.key) for n, one in enumerate(firsts)))
+
+
+@functools.lru_cache(maxsize=256)
+def _last(strand: Strand, course: _Course) -> Select[Any]:
+    """The last entry that was looked at, if there are so many."""
+    return _entries(strand, course).offset(_SKIPPED).limit(1)
+
+
+@functools.lru_cache(maxsize=256)
+def _counting(strand: Strand, course: _Course) -> Select[tuple[int]]:
+    return select(func.count()).select_from(_entries(strand, course).limit(_SCAN).subquery())
+
+
+@functools.lru_cache(maxsize=256)
+def _fetching_names(strand: Strand, only: Clauses) -> Select[Any]:
+    fits = and_(true(), *strand.only, *only).label("fits")
+    few = _names(strand).add_columns(fits).cte("few").prefix_with("MATERIALIZED")  # see _first
+    return select(few.c.user_id, few.c.id).where(few.c.fits)
+
+
+@functools.lru_cache(maxsize=256)
+def _names(strand: Strand) -> Select[Any]:
+    return select(Task.user_id, Task.id).where(*strand.where)
+
+
+def _entries(strand: Strand, course: _Course) -> Select[Any]:
+    key = Task.id if course.column is None else course.column
     entries = select(Task.id.label("id"), key.label("key")).where(*strand.where)
     if strand.few:
         return entries
     columns = [one for one in (strand.first, key, Task.id) if one is not None]
     if key is Task.id:
         columns.pop()
-    in_order = [one.desc() if way.descending else one.asc() for one in columns]
-    return entries.where(*_beyond(segment, way)).order_by(*in_order)
+    in_order = [one.desc() if course.descending else one.asc() for one in columns]
+    return entries.where(*_beyond(course)).order_by(*in_order)
 
 
-def _beyond(segment: Segment, way: Way) -> list[ColumnElement[bool]]:
-    """What comes after the start. Segments of one key lie behind it, or hold it."""
-    if way.start is None:
+def _beyond(course: _Course) -> list[ColumnElement[bool]]:
+    """What comes after the start."""
+    if not course.after:
         return []
-    (key, id_), descending = way.start, way.descending
-    if segment.column is None:
-        if segment.key != key:
-            return []
-        return [Task.id < id_ if descending else Task.id > id_]
-    if segment.column is Task.id:
-        return [Task.id < id_ if descending else Task.id > id_]
-    here, there = tuple_(segment.column, Task.id), tuple_(literal(key, segment.column.type), literal(id_))
-    return [here < there if descending else here > there]
+    id_ = bindparam("start_id", type_=Task.id.type)
+    if course.after == "id":
+        return [Task.id < id_ if course.descending else Task.id > id_]
+    here = tuple_(course.column, Task.id)
+    there = tuple_(bindparam("start_key", type_=course.column.type), id_)
+    return [here < there if course.descending else here > there]
 
 
-def _first(segment: Segment, strand: Strand, way: Way, scan: int, number: int) -> Select[Any]:
+def _first(strand: Strand, course: _Course, number: int) -> Select[Any]:
     """The first entries that pass the checks, of at most `scan`: a LIMIT inside keeps the planner to the index.
 
     `number` tells strands of one statement apart: SQLAlchemy may give the same made-up name to two of them.
     """
-    entries, checks = _entries(segment, strand, way), (*strand.only, *way.only)
+    entries, checks = _entries(strand, course), (*strand.only, *course.only)
     if strand.few:
         # As a column: as a condition it would call for another index.
-        fits = and_(true(), *checks, *_beyond(segment, way)).label("fits")
+        fits = and_(true(), *checks, *_beyond(course)).label("fits")
         few = entries.add_columns(fits).cte(f"few_{number}").prefix_with("MATERIALIZED")
-        in_order = [one.desc() if way.descending else one.asc() for one in (few.c.key, few.c.id)]
-        return select(few.c.id, few.c.key).where(few.c.fits).order_by(*in_order).limit(way.limit)
+        in_order = [one.desc() if course.descending else one.asc() for one in (few.c.key, few.c.id)]
+        return select(few.c.id, few.c.key).where(few.c.fits).order_by(*in_order).limit(_LIMIT)
     if not checks:
-        return entries.limit(way.limit)
-    looked_at = entries.add_columns(and_(*checks).label("fits")).limit(scan).subquery()
-    return select(looked_at.c.id, looked_at.c.key).where(looked_at.c.fits).limit(way.limit)
+        return entries.limit(_LIMIT)
+    looked_at = entries.add_columns(and_(*checks).label("fits")).limit(_SCAN).subquery()
+    return select(looked_at.c.id, looked_at.c.key).where(looked_at.c.fits).limit(_LIMIT)
 
 
 def _place(segment: Segment, row: Any) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import urllib.parse
@@ -9,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import counting, gathering, lists, orders, people, task_types, walks
+from jobs import conditions, counting, gathering, judge, lists, orders, people, task_types, walks
 from jobs.counting import Count
 from jobs.filters import Origin, Priority, TaskFilter, View
 from jobs.lists import Tab
@@ -259,6 +261,45 @@ def test_a_search_that_stops_says_how_far_it_looked_and_goes_on_from_there(
     assert pages[-1].looked_back_to is None
     newest = sorted(everything, key=lambda task: (task.created_at, task.id), reverse=True)
     assert ids(pages) == [task.id for task in newest if task.title == "Zebra"]
+
+
+@functools.cache
+def built_once() -> None:
+    """As clauses and statements are."""
+
+
+def built() -> Counter[str]:
+    """How many clauses and statements of lists were built in this process, by what builds them."""
+    modules = (conditions, counting, gathering, judge, lists, orders, people, walks)
+    kept = [one for module in modules for one in vars(module).values() if isinstance(one, type(built_once))]
+    return Counter({one.__qualname__: one.cache_info().misses for one in kept})
+
+
+@pytest.mark.parametrize("view", View)
+def test_a_list_asked_for_with_other_words_builds_no_statement(
+    db: Session, cast: Cast, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "MOST", -1)
+    for state, (user, word) in itertools.product(State, ((cast.ben.user.id, "beta"), (cast.cleo.user.id, "gamma"))):
+        task = Task(
+            business_id=cast.acme.id, user_id=user, title=word, task_type=f"test.{word}", queue=word, state=state
+        )
+        lives = {"claim_token": word, "lease_until": clock(60), "started_at": NOON}
+        for name, value in lives.items() if state in (State.RUNNING, State.CANCELLING) else ():
+            setattr(task, name, value)
+        db.add(task)
+    db.commit()
+
+    def ask(user: int, name: str, word: str, since: date) -> None:
+        searches = [{"q": q} for q in (word, f"user:{name}", f"type:{word}", f"id:{user}")]
+        others: list[dict[str, Any]] = [{"user": user}, {"type": f"test.{word}"}, {"queue": word}, {"since": since}]
+        for narrow, sort in itertools.product(searches + others, view.sorts):
+            lists.search(db, cast.ada, TaskFilter(view=view, sort=sort, size=25, **narrow))
+
+    ask(cast.ben.user.id, "ito", "beta", date(2026, 10, 31))
+    before = built()
+    ask(cast.cleo.user.id, "marsh", "gamma", date(2026, 11, 1))
+    assert built() == before
 
 
 def test_counts_know_at_once_that_a_pause_has_ended(db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant("user and type read as either", "jobs.judge:Target.covering", "and_(*about)", "or_(*about)"),
     Mutant(
         "NOT IN drops tasks without a user",
-        "jobs.judge:Standing.covering",
+        "jobs.judge:_covering",
         "and_(Task.user_id.is_not(None), Task.user_id.in_(users))",
         "Task.user_id.in_(users)",
     ),
