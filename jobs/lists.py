@@ -25,6 +25,7 @@ from jobs.orders import Scope
 from jobs.pages import Page, Row
 from jobs.states import FINAL, State
 from jobs.walks import Clauses, Found, Place, Strand, Way
+from tenants.models import User
 from tenants.permissions import Actor, May
 
 # What no list and no export shows, so no list reads it.
@@ -228,9 +229,10 @@ def _rows(session: Session, places: Sequence[Place], standing: judge.Standing) -
 
 @functools.cache
 def _shown() -> Select[tuple[Task]]:
-    """The tasks with these `ids`. Built once: every list asks it."""
+    """The tasks with these `ids`, and the names of their users. Built once: every list asks it."""
     unused = [defer(getattr(Task, name), raiseload=True) for name in _UNUSED]
-    query = select(Task).outerjoin(Task.user).options(contains_eager(Task.user), *unused)
+    names = contains_eager(Task.user).load_only(User.name, raiseload=True)
+    query = select(Task).outerjoin(Task.user).options(names, *unused)
     return query.where(Task.id.in_(bindparam("ids", expanding=True)))
 
 

@@ -180,6 +180,8 @@ def in_force(session: Session, by: Actor, *, own: bool = False) -> list[Pause]:
 def of_tasks(session: Session, by: Actor, ids: Collection[int]) -> dict[int, Pause]:
     """The pauses of these ids that touch the business: why tasks wait that the actor may see."""
     by.require(May.ENTER)
+    if not ids:
+        return {}
     query = select(Pause).where(Pause.id.in_(ids), touching(by.business.id)).options(joinedload(Pause.creator))
     return {one.id: one for one in session.scalars(query)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import secrets
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import argon2
-from sqlalchemy import select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from tenants.clock import clock
@@ -101,14 +102,20 @@ def begin_login(session: Session, user: User, address: str | None) -> str:
 
 def find_login(session: Session, token: str, *, idle: timedelta, longest: timedelta) -> Login | None:
     """The open login of this token, unless it was idle or lasted for too long."""
-    return session.scalar(
+    return session.scalar(_open(idle.total_seconds(), longest.total_seconds()), {"token": _hash(token)})
+
+
+@functools.lru_cache(maxsize=8)
+def _open(idle: float, longest: float) -> Select[tuple[Login]]:
+    """The login of a `token`, if it is open. Built once: every request asks it."""
+    return (
         select(Login)
         .join(Login.user)
         .where(
-            Login.token_hash == _hash(token),
+            Login.token_hash == bindparam("token"),
             Login.ended_at.is_(None),
-            Login.seen_at > clock(-idle.total_seconds()),
-            Login.created_at > clock(-longest.total_seconds()),
+            Login.seen_at > clock(-idle),
+            Login.created_at > clock(-longest),
             User.disabled_at.is_(None),
         )
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, true
+from sqlalchemy import Select, bindparam, or_, select, true
 from sqlalchemy.orm import Session
 
 from tenants import businesses
@@ -17,14 +18,17 @@ def enter(session: Session, user: User, slug: str) -> Actor:
     """The user in the business of this short name. NotFound alike for a foreign business and a missing one."""
     if not businesses.is_slug(slug):
         raise NotFound
-    found = session.execute(
-        select(Business, Member.role)
-        .outerjoin(Member, (Member.business_id == Business.id) & (Member.user_id == user.id))
-        .where(Business.slug == slug)
-    ).first()
+    found = session.execute(_entering(), {"user": user.id, "slug": slug}).first()
     if found is None or (found.role is None and not user.is_platform_admin):
         raise NotFound
     return Actor(user, found.Business, Role.PLATFORM_ADMIN if user.is_platform_admin else Role(found.role))
+
+
+@functools.cache
+def _entering() -> Select[tuple[Business, str]]:
+    """A business and the role of a user there. Built once: every request asks it."""
+    theirs = (Member.business_id == Business.id) & (Member.user_id == bindparam("user"))
+    return select(Business, Member.role).outerjoin(Member, theirs).where(Business.slug == bindparam("slug"))
 
 
 def everywhere(session: Session, user: User) -> list[Actor]:

@@ -2,7 +2,8 @@
 
 A fragment carries a tag, which comes back with its next poll. The tag's first half tells the data, its second half the
 HTML, both of one user in one business at one address. The data alone decides while it is not older than a few seconds;
-then the fragment is rendered and compared, since a template may show more than it was given.
+then the fragment is rendered and compared, since a template may show more than it was given. Whoever is not a poll need
+not wait until the data is told: the first poll after it is rendered.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ class _Opaque(Exception):
     """A value whose content cannot be told."""
 
 
-def fragment(template: str, context: dict[str, Any]) -> Response:
+def fragment(template: str, context: dict[str, Any], *, is_poll: bool) -> Response:
     """The fragment with its tag, or 304 if the browser shows it already."""
     about = _about()
     asked, _, asked_html = request.headers.get(TAG, "").partition(".")
-    data = _digest((about, int(time.time() / _RENDER_EVERY_SECONDS)), _content(context))
-    if asked == data:
+    data = _digest((about, int(time.time() / _RENDER_EVERY_SECONDS)), _content(context)) if is_poll else ""
+    if is_poll and asked == data:
         return _unchanged(f"{asked}.{asked_html}")
     html = render_template(template, **context)
     token = g.get("csrf_token")  # each rendering signs it anew

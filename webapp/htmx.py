@@ -62,7 +62,7 @@ def page(
     g.is_fragment = bool(fragment) and is_partial()
     if fragment and g.is_fragment:
         if status == 200 and request.method == "GET":
-            return freshness.fragment(fragment, context)
+            return freshness.fragment(fragment, context, is_poll=is_poll())
         return make_response(render_template(fragment, **context), status)
     if around:
         context |= around()
