@@ -193,8 +193,7 @@ def _close_door(_dbapi: Any, record: Any) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     options = connection.get_execution_options()
-    if options.get("read_only"):
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+    connection.connection.dbapi_connection.read_only = bool(options.get("read_only"))  # type: ignore[union-attr]
     if patience := options.get("patience"):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
 

@@ -7,7 +7,7 @@ each row puts its texts there: a tenth of the time that rendering it would take.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flask import Flask, current_app, g
@@ -55,34 +55,11 @@ def task_rows(rows: Sequence[Row], columns: Sequence[Column], held_by: Mapping[i
 
 
 def _html(row: Row, pause: Pause | None, look: Look) -> Markup:
-    texts = _texts(row, pause)
-    missing = tuple(name for name in _MAYBE if not texts[name])
+    missing = tuple(name for name in _MAYBE if not _TEXTS[name](row, pause))
     level = formats.priority_label(row.task.priority)
-    pattern = _pattern(look, Shape(row.state, level, row.task.attempts > 0, row.is_late, missing))
-    escaped = {name: escape(text) for name, text in texts.items()}
-    return Markup(pattern.format_map(escaped))  # noqa: S704 - only the template's HTML is not escaped
-
-
-def _texts(row: Row, pause: Pause | None) -> dict[str, Any]:
-    """All that the template may write about a task, besides its shape."""
-    task = row.task
-    return {
-        "id": task.id,
-        "title": task.title,
-        "user_id": task.user_id,
-        "user_name": row.user_name,
-        "initial": row.user_name[:1].upper(),
-        "task_type": task.task_type,
-        "type_title": row.type_title,
-        "queue": task.queue,
-        "number": task.priority,
-        "attempts": task.attempts,
-        "max_attempts": task.max_attempts,
-        "created_at": formats.time(task.created_at),
-        "started_at": formats.time(task.started_at),
-        "waits_until": row.waits_until and formats.time(row.waits_until),
-        "note": _note(row, pause),
-    }
+    pattern, names = _pattern(look, Shape(row.state, level, row.task.attempts > 0, row.is_late, missing))
+    texts = {name: escape(_TEXTS[name](row, pause)) for name in names}
+    return Markup(pattern.format_map(texts))  # noqa: S704 - only the template's HTML is not escaped
 
 
 def _note(row: Row, pause: Pause | None) -> str | None:
@@ -95,6 +72,26 @@ def _note(row: Row, pause: Pause | None) -> str | None:
     return task.cause
 
 
+# All that the template may write about a task, besides its shape.
+_TEXTS: dict[str, Callable[[Row, Pause | None], Any]] = {
+    "id": lambda row, _: row.task.id,
+    "title": lambda row, _: row.task.title,
+    "user_id": lambda row, _: row.task.user_id,
+    "user_name": lambda row, _: row.user_name,
+    "initial": lambda row, _: row.user_name[:1].upper(),
+    "task_type": lambda row, _: row.task.task_type,
+    "type_title": lambda row, _: row.type_title,
+    "queue": lambda row, _: row.task.queue,
+    "number": lambda row, _: row.task.priority,
+    "attempts": lambda row, _: row.task.attempts,
+    "max_attempts": lambda row, _: row.task.max_attempts,
+    "created_at": lambda row, _: formats.time(row.task.created_at),
+    "started_at": lambda row, _: formats.time(row.task.started_at),
+    "waits_until": lambda row, _: row.waits_until and formats.time(row.waits_until),
+    "note": _note,
+}
+
+
 class _Names(dict[str, Any]):
     """A row of which every text is its name."""
 
@@ -103,10 +100,10 @@ class _Names(dict[str, Any]):
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _pattern(look: Look, shape: Shape) -> str:
-    """The HTML of such a row, with the names of its texts in braces."""
+def _pattern(look: Look, shape: Shape) -> tuple[str, Sequence[str]]:
+    """The HTML of such a row with the names of its texts in braces, and these names."""
     macros: Any = current_app.jinja_env.get_template("macros/rows.html").module
     html = str(macros.row(_Names(_NUMBERS | dict.fromkeys(shape.missing) | shape._asdict()), look))
     for name, number in _NUMBERS.items():
         html = html.replace(str(number), f"{{{name}}}")
-    return html
+    return html, [name for name in _TEXTS if f"{{{name}}}" in html]
