@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, or_, select
+from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session, contains_eager, defer
 
 from jobs import conditions, gathering, judge, orders, pages, people, tasks, walks
@@ -21,12 +21,13 @@ from jobs.conditions import Condition
 from jobs.counting import Count, count_states
 from jobs.filters import TaskFilter, View
 from jobs.models import Task
-from jobs.orders import Scope
+from jobs.orders import Scope, by_id
 from jobs.pages import Page, Row
 from jobs.states import FINAL, State
 from jobs.walks import Clauses, Found, Place, Strand, Way
 from tenants.models import User
 from tenants.permissions import Actor, May
+from tenants.within import Numbers, within
 
 # What no list and no export shows, so no list reads it.
 _UNUSED = (
@@ -169,7 +170,7 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
     cursor = pages.decode(wanted.after or wanted.before, wanted.sort)
     backwards = bool(wanted.before and not wanted.after and cursor)
     way = question.way(cursor, wanted.descending is not backwards, wanted.size + 1)
-    few = gathering.source(session, scope, question.asked)
+    few, counted = _few_and_counts(session, question)
     found = _find(session, question, few, wanted.sort, way)
     if backwards and not found.places and not found.stopped_at:
         return _page(session, question, replace(wanted, before=""))  # nothing is newer any more: begin anew
@@ -179,12 +180,7 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
     if backwards:
         shown = shown[::-1]
     newer, older = (beyond, behind) if backwards else (behind, beyond)
-    if wanted.state:
-        counted = _counted(session, replace(question, scope=replace(scope, states=question.all_states)))
-    else:
-        counted = count_states(session, scope, question.asked, few)
-    total = sum((counted.get(one, Count(0)) for one in scope.states), Count(0))
-    counted = _none(wanted.view.states) | counted
+    total = _of_states(counted, scope.states)
     return Page(
         rows=_rows(session, shown, scope.standing),
         total=total.number,
@@ -192,7 +188,7 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         newer=pages.encode(newer),
         older=pages.encode(older),
         looked_back_to=_created(session, stop),
-        counts=counted,
+        counts=_none(wanted.view.states) | counted,
     )
 
 
@@ -206,9 +202,27 @@ def _next_to(place: Place, descending: bool) -> Place:
     return place[0], place[1] - 1 if descending else place[1] + 1
 
 
+def _few_and_counts(session: Session, question: _Question) -> tuple[Sequence[Strand] | None, dict[State | None, Count]]:
+    """Strands that hold everything and little else, if there are any, and how many there are in all states."""
+    if question.asked:
+        few = gathering.source(session, question.scope, question.asked)
+        if question.all_states == question.scope.states:
+            return few, count_states(session, question.scope, question.asked, few)
+        return few, _counted(session, question)
+    counted = _counted(session, question)  # indexes know it, and so whether it is little
+    every = by_id(question.scope)
+    is_little = not every or _of_states(counted, question.scope.states).number <= gathering.MOST
+    return (every if is_little else None), counted
+
+
 def _counted(session: Session, question: _Question) -> dict[State | None, Count]:
-    few = gathering.source(session, question.scope, question.asked)
-    return count_states(session, question.scope, question.asked, few)
+    scope = replace(question.scope, states=question.all_states)
+    few = gathering.source(session, scope, question.asked) if question.asked else None
+    return count_states(session, scope, question.asked, few)
+
+
+def _of_states(counted: Mapping[State | None, Count], states: Iterable[State]) -> Count:
+    return sum((counted.get(one, Count(0)) for one in states), Count(0))
 
 
 def _find(session: Session, question: _Question, few: Sequence[Strand] | None, sort: str, way: Way) -> Found:
@@ -233,7 +247,7 @@ def _shown() -> Select[tuple[Task]]:
     unused = [defer(getattr(Task, name), raiseload=True) for name in _UNUSED]
     names = contains_eager(Task.user).load_only(User.name, raiseload=True)
     query = select(Task).outerjoin(Task.user).options(names, *unused)
-    return query.where(Task.id.in_(bindparam("ids", expanding=True)))
+    return query.where(within(Task.id, bindparam("ids", type_=Numbers(BigInteger()))))
 
 
 def _created(session: Session, place: Place | None) -> datetime | None:

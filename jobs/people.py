@@ -17,6 +17,7 @@ from jobs.models import Task
 from jobs.orders import HERE, Scope, by_id
 from jobs.walks import Order, Place, Segment, Strand
 from tenants.models import User
+from tenants.within import Numbers, within
 
 AT_ONCE = 50  # looked up at once
 FEW = 60  # tasks of one person that are fetched together with those of others
@@ -127,7 +128,7 @@ def _next(is_among: bool, bound: _Bound, descending: bool) -> Select[tuple[str, 
     count = select(func.count()).select_from(entries.limit(_MOST).subquery()).scalar_subquery()
     query = select(User.sort_name, User.id, count).where(entries.exists())
     if is_among:
-        query = query.where(User.id.in_(bindparam("among", expanding=True)))
+        query = query.where(within(User.id, bindparam("among", type_=Numbers(Integer()))))
     name = bindparam("name", type_=User.sort_name.type)
     if bound is _Bound.SAME:
         return query.where(User.sort_name == name)

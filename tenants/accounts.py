@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import argon2
 from sqlalchemy import Select, bindparam, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, contains_eager
 
 from tenants.clock import clock
 from tenants.database import any_id, read_only
@@ -111,6 +111,7 @@ def _open(idle: float, longest: float) -> Select[tuple[Login]]:
     return (
         select(Login)
         .join(Login.user)
+        .options(contains_eager(Login.user))
         .where(
             Login.token_hash == bindparam("token"),
             Login.ended_at.is_(None),
