@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam, func, select
+from sqlalchemy import Integer, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from jobs.conditions import SCHEDULER, Condition, of_users
@@ -83,13 +83,14 @@ def _people(
     session: Session, scope: Scope, among: set[int | None] | None, start: Place | None, descending: bool
 ) -> Iterator[_Person]:
     """Everybody who has tasks in the business, the Scheduler among them, from a name on."""
-    after, nameless = start[0] if start else None, among is None or None in among
+    after, nameless = (start[0], 0) if start else None, among is None or None in among
     bound = _Bound.FROM if start else _Bound.NONE
     values: dict[str, Any] = {"business": scope.business_id, "most": SORTABLE + 1, "at_once": AT_ONCE}
     if among is not None:
         values["among"] = sorted(one for one in among if one is not None)
     while True:
-        some = _some(session, among is not None, bound, values | {"name": after}, descending)
+        last = dict(zip(("name", "id"), after, strict=True)) if after else {}
+        some = session.execute(_next(among is not None, bound, descending), values | last).tuples().all()
         for person in some:
             if nameless and (person[0] < _NAMELESS if descending else person[0] > _NAMELESS):
                 nameless = False
@@ -97,47 +98,32 @@ def _people(
             yield person
         if len(some) < AT_ONCE:
             break
-        after, bound = some[-1][0], _Bound.BEYOND
+        after, bound = some[-1][:2], _Bound.BEYOND
     if nameless:
         yield from _scheduler(session, values, start, descending)
 
 
-def _some(
-    session: Session, is_among: bool, bound: _Bound, values: Mapping[str, Any], descending: bool
-) -> Sequence[_Person]:
-    """The next people, from a name on or after it, and all who are called like the last of them."""
-    rows = session.execute(_next(is_among, bound, descending), values)
-    found = [(row[0], row[1], row[2]) for row in rows]
-    if len(found) < AT_ONCE:
-        return found
-    last = found[-1][0]
-    namesakes = session.execute(_next(is_among, _Bound.SAME, descending), {**values, "name": last})
-    return [*(one for one in found if one[0] != last), *((row[0], row[1], row[2]) for row in namesakes)]
-
-
 class _Bound(enum.Enum):
-    """Which names: all, those from a name on, those behind it, or just it."""
+    """Which people: all, those from a name on, or those behind somebody of a name and an id."""
 
-    NONE, FROM, BEYOND, SAME = range(4)
+    NONE, FROM, BEYOND = range(3)
 
 
 @functools.cache
 def _next(is_among: bool, bound: _Bound, descending: bool) -> Select[tuple[str, int, int]]:
-    """Name, id and number of tasks of the next people who have any; all of them who bear one name."""
+    """Name, id and number of tasks of the next people who have any."""
     entries = select(Task.id).where(HERE, Task.user_id == User.id).correlate(User)
     count = select(func.count()).select_from(entries.limit(_MOST).subquery()).scalar_subquery()
     query = select(User.sort_name, User.id, count).where(entries.exists())
     if is_among:
         query = query.where(within(User.id, bindparam("among", type_=Numbers(Integer()))))
-    name = bindparam("name", type_=User.sort_name.type)
-    if bound is _Bound.SAME:
-        return query.where(User.sort_name == name)
+    name, id_ = bindparam("name", type_=User.sort_name.type), bindparam("id", type_=Integer)
     if bound is not _Bound.NONE:
         query = query.where(User.sort_name <= name if descending else User.sort_name >= name)
     if bound is _Bound.BEYOND:
-        query = query.where(User.sort_name != name)
-    in_order = User.sort_name.desc() if descending else User.sort_name.asc()
-    return query.order_by(in_order).limit(bindparam("at_once", type_=Integer))
+        query = query.where(or_(User.sort_name != name, User.id < id_ if descending else User.id > id_))
+    in_order = [one.desc() if descending else one.asc() for one in (User.sort_name, User.id)]
+    return query.order_by(*in_order).limit(bindparam("at_once", type_=Integer))
 
 
 def _scheduler(session: Session, values: Mapping[str, Any], start: Place | None, descending: bool) -> Iterator[_Person]:
