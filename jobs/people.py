@@ -21,7 +21,7 @@ from tenants.within import Numbers, within
 
 AT_ONCE = 50  # looked up at once
 FEW = 60  # tasks of one person that are fetched together with those of others
-SPARSE = 800  # the same, when only some of them are asked for
+SPARSE = 800  # the same, when only some of them are asked for, or those in one state
 SORTABLE = 2_000
 _NAMELESS = SCHEDULER.lower()
 _MOST = bindparam("most", type_=Integer)
@@ -33,7 +33,7 @@ def by_name(session: Session, scope: Scope, asked: Sequence[Condition]) -> Order
     """People in the order of their names, with those of their tasks that are in the scope."""
     known = [set(one.users) for one in asked if one.users is not None]
     among = set[int | None].intersection(*known) if known else None
-    few = SPARSE if asked else FEW
+    few = SPARSE if asked or len(scope.states) == 1 else FEW
 
     def segments(start: Place | None, descending: bool) -> Iterator[Segment]:
         batch: list[_Person] = []
