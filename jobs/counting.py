@@ -131,7 +131,7 @@ def _count(
     session: Session, looks: Sequence[_Look], statement: CompoundSelect[Any] | None, values: Mapping[str, Any]
 ) -> Iterator[dict[State, Count]]:
     """What each look finds."""
-    rows = () if statement is None else session.execute(statement, values).all()
+    rows = () if statement is None else session.connection().execute(statement, values).all()
     for place, look in enumerate(looks):
         mine = [row for row in rows if row.place == place]
         numbers = dict.fromkeys(look.scope.states, 0)

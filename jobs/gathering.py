@@ -23,7 +23,7 @@ _WIDEST = 200  # users or types that are looked up one by one
 def source(session: Session, scope: Scope, asked: Sequence[Condition]) -> Sequence[Strand] | None:
     """Strands that hold everything that is asked for and little else; None if there are none so small."""
     for strands in _sources(scope, asked):
-        if not strands or (session.scalar(_sizes(tuple(strands), MOST), scope.parameters) or 0) <= MOST:
+        if not strands or (session.connection().scalar(_sizes(tuple(strands), MOST), scope.parameters) or 0) <= MOST:
             return strands
     return None
 
@@ -32,7 +32,7 @@ def gather(session: Session, scope: Scope, strands: Sequence[Strand], sort: str,
     """What a walk would find, of all that these strands hold."""
     places: list[Place] = []
     for one in strands:
-        rows = session.execute(_gathering(one, scope, sort, titles(), way.only), way.values)
+        rows = session.connection().execute(_gathering(one, scope, sort, titles(), way.only), way.values)
         places += [(row[0], row[1]) for row in rows]
     places.sort(reverse=way.descending)
     if start := way.start:

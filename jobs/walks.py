@@ -145,7 +145,10 @@ def _along(session: Session, segment: Segment, way: Way, scan: int) -> tuple[Fou
 def _fetch(session: Session, segment: Segment, way: Way, scan: int) -> list[list[Place]]:
     """What each strand has next, all in one statement."""
     strands = tuple(segment.strands)
-    rows = session.execute(_fetching(strands, _course(segment, way)), _values(segment, way, scan=scan)).all()
+    # Not the session's: it would look for objects, which takes longer than some of these statements.
+    rows = (
+        session.connection().execute(_fetching(strands, _course(segment, way)), _values(segment, way, scan=scan)).all()
+    )
     return [[_place(segment, row) for row in rows if row.strand == number] for number in range(len(strands))]
 
 
