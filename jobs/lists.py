@@ -23,7 +23,7 @@ from jobs.filters import TaskFilter, View
 from jobs.models import Task
 from jobs.orders import Scope, by_id
 from jobs.pages import Page, Row
-from jobs.states import FINAL, State
+from jobs.states import FINAL, WAITING, State
 from jobs.walks import Clauses, Found, Place, Strand, Way
 from tenants.models import User
 from tenants.permissions import Actor, May
@@ -210,9 +210,11 @@ def _few_and_counts(session: Session, question: _Question) -> tuple[Sequence[Str
             return few, count_states(session, question.scope, question.asked, few)
         return few, _counted(session, question)
     counted = _counted(session, question)  # indexes know it, and so whether it is little
-    every = by_id(question.scope)
-    is_little = not every or _of_states(counted, question.scope.states).number <= gathering.MOST
-    return (every if is_little else None), counted
+    every, states = by_id(question.scope), question.scope.states
+    # What waits stands in one index: to find the paused is to look at the pending, too.
+    total = _of_states(counted, states | WAITING if states & WAITING else states)
+    is_little = total.number <= gathering.MOST and not total.is_capped
+    return (every if is_little or not every else None), counted
 
 
 def _counted(session: Session, question: _Question) -> dict[State | None, Count]:

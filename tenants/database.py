@@ -193,7 +193,8 @@ def _close_door(_dbapi: Any, record: Any) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     options = connection.get_execution_options()
-    connection.connection.dbapi_connection.read_only = bool(options.get("read_only"))  # type: ignore[union-attr]
+    # Else None, not False: what the server says by itself counts.
+    connection.connection.dbapi_connection.read_only = options.get("read_only") or None  # type: ignore[union-attr]
     if patience := options.get("patience"):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
 

@@ -22,7 +22,6 @@ from webapp.columns import Column
 
 _KEPT = 1_000  # shapes: a table has some ten
 _NUMBERS = {"id": 9_007_199_254_740_001, "user_id": 9_007_199_254_740_002}  # stand for those in links: no id is near
-_MAYBE = ("user_id", "title", "note", "waits_until")  # texts that not every row has
 
 
 class Look(NamedTuple):
@@ -55,7 +54,7 @@ def task_rows(rows: Sequence[Row], columns: Sequence[Column], held_by: Mapping[i
 
 
 def _html(row: Row, pause: Pause | None, look: Look) -> Markup:
-    missing = tuple(name for name in _MAYBE if not _TEXTS[name](row, pause))
+    missing = tuple(name for name, is_there in _MAYBE.items() if not is_there(row, pause))
     level = formats.priority_label(row.task.priority)
     pattern, names = _pattern(look, Shape(row.state, level, row.task.attempts > 0, row.is_late, missing))
     texts = {name: escape(_TEXTS[name](row, pause)) for name in names}
@@ -72,6 +71,13 @@ def _note(row: Row, pause: Pause | None) -> str | None:
     return task.cause
 
 
+# Texts that not every row has, and what tells.
+_MAYBE: dict[str, Callable[[Row, Pause | None], Any]] = {
+    "user_id": lambda row, _: row.task.user_id,
+    "title": lambda row, _: row.task.title,
+    "waits_until": lambda row, _: row.waits_until,
+    "note": _note,
+}
 # All that the template may write about a task, besides its shape.
 _TEXTS: dict[str, Callable[[Row, Pause | None], Any]] = {
     "id": lambda row, _: row.task.id,
@@ -87,7 +93,7 @@ _TEXTS: dict[str, Callable[[Row, Pause | None], Any]] = {
     "max_attempts": lambda row, _: row.task.max_attempts,
     "created_at": lambda row, _: formats.time(row.task.created_at),
     "started_at": lambda row, _: formats.time(row.task.started_at),
-    "waits_until": lambda row, _: row.waits_until and formats.time(row.waits_until),
+    "waits_until": lambda row, _: formats.time(row.task.next_try_at),
     "note": _note,
 }
 

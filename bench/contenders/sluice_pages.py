@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import statistics
@@ -145,6 +146,8 @@ def _client() -> tuple[FlaskClient, set[str]]:
         with client.session_transaction() as cookie:
             cookie["_user_id"], cookie["_fresh"] = token, True
         _made["client"] = client, {one.rule for one in app.url_map.iter_rules()}
+        gc.collect()
+        gc.freeze()  # as wsgi.py does
     return _made["client"]
 
 

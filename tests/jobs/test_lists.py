@@ -302,6 +302,23 @@ def test_a_list_asked_for_with_other_words_builds_no_statement(
     assert built() == before
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.PAUSED])
+def test_few_of_one_waiting_state_among_many_of_the_other_are_walked_to(
+    db: Session, cast: Cast, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "MOST", 10)
+    monkeypatch.setattr(walks, "SCAN", 20)
+    db.add(Pause(business_id=cast.acme.id, task_type="test.note", reason="of a type"))
+    for number in range(45):
+        is_held = (number < 5) is (state is State.PAUSED)
+        about = {"task_type": "test.note", "state": "paused"} if is_held else {"task_type": "test.other"}
+        db.add(Task(business_id=cast.acme.id, user_id=cast.ben.user.id, queue="default", **about))
+    db.commit()
+    found = list(through(db, cast, TaskFilter(state=state, size=25)))
+    assert found[0].looked_back_to, "the first page looked at everything"
+    assert len(ids(found)) == 5
+
+
 def test_counts_know_at_once_that_a_pause_has_ended(db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "MOST", -1)
     db.add(Pause(business_id=cast.acme.id, user_id=cast.cleo.user.id, reason="still on"))

@@ -12,6 +12,7 @@ from sqlalchemy import select, text
 from config import Config
 from jobs.models import Task
 from tenants.database import Base, Sessions, transaction
+from tenants.permissions import May
 from tests.factories import Cast
 from tests.webapp import rows
 from tests.webapp.client import PART, Browser, policy
@@ -152,6 +153,16 @@ def test_a_commit_that_fails_is_an_error_page(app: Flask, cast: Cast, ada: Brows
     ada.get("/b/acme/tasks")
 
 
+def test_a_write_in_a_business_that_the_database_refuses_is_an_error_page(app: Flask, cast: Cast, ada: Browser) -> None:
+    def act() -> None:
+        db.session.add(_task(cast.acme.id, state="nonsense"))
+        db.session.flush()
+
+    _add_route(app, "POST", act, needed=May.MANAGE, path="/b/<business>/for-a-test")
+    assert "Something went wrong" in ada.post("/b/acme/for-a-test", 500).text
+    ada.get("/b/acme/tasks")
+
+
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_an_answer_that_is_no_success_takes_back_what_was_done(
     app: Flask, cast: Cast, ada: Browser, status: int
@@ -209,13 +220,21 @@ def _task(business_id: int, state: str = "pending") -> Task:
     return Task(business_id=business_id, task_type="test.count", queue="default", payload={}, state=state)
 
 
-def _add_route(app: Flask, method: str, act: Callable[[], Any], status: int = 200) -> None:
-    @access(PUBLIC)
+def _add_route(
+    app: Flask,
+    method: str,
+    act: Callable[[], Any],
+    status: int = 200,
+    *,
+    needed: Any = PUBLIC,
+    path: str = "/for-a-test",
+) -> None:
+    @access(needed)
     def view() -> tuple[str, int]:
         act()
         return "done", status
 
-    app.add_url_rule("/for-a-test", "for_a_test", view, methods=[method])
+    app.add_url_rule(path, "for_a_test", view, methods=[method])
 
 
 def _contents(but: tuple[str, ...] = ()) -> dict[str, list[Any]]:
