@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Connection,
-    String,
-    Table,
-    bindparam,
-    cast,
-    exists,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-)
+from sqlalchemy import JSON, ColumnElement, String, Table, bindparam, cast, exists, func, insert, or_, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.selectable import TableValuedAlias
 
 from jobs import checks, context, payloads, queue, task_types, unique
 from jobs.checks import New
@@ -34,17 +23,9 @@ from tenants.errors import Invalid
 from tenants.models import Business, Member, User
 from tenants.permissions import Actor, May
 
-# Statements that every submit runs, built once and on tables: the ORM would take as long as the commit.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
-_INSERT = insert(_tasks).returning(_tasks.c.id)
-_BUSINESS = select(Business.id).where(Business.slug == bindparam("slug"), Business.archived_at.is_(None))
-_USER = select(User.id).where(
-    User.email == bindparam("email"),
-    or_(
-        User.is_platform_admin,
-        exists().where(Member.user_id == User.id, Member.business_id == bindparam("business_id")),
-    ),
-)
+_OPEN = (Business.slug == bindparam("slug"), Business.archived_at.is_(None))
+_AT_HOME = or_(User.is_platform_admin, exists().where(Member.user_id == User.id, Member.business_id == Business.id))
 
 
 class UnknownBusiness(Invalid):
@@ -95,7 +76,7 @@ def submit(
         ref=ref,
     )
     if session is None:
-        with transaction() as own:
+        with transaction(single=new.unique_key is None) as own:
             return _submit(own, new)
     return _submit(session, new)
 
@@ -120,7 +101,7 @@ def submit_many(
     many = list(payloads_)
     new = New(task_type, business, user, {}, title, priority, start_at=start_at, timeout=timeout, ref=ref)
     if session is None:
-        with transaction() as own:
+        with transaction(single=True) as own:
             return _submit_many(own, new, many)
     return _submit_many(session, new, many)
 
@@ -168,14 +149,10 @@ class Added:
 
 def add(session: Session, new: New) -> Added:
     """The row of a new task. Nobody is woken for it: that is the caller's."""
-    row, connection = _row(session, new), session.connection()
+    checks.check_new(task_types.get(new.task_type), new)
     if new.unique_key is not None:
-        unique.keep(session, row["business_id"], new.unique_key)
-    statement = _INSERT
-    if new.unique_for is not None:
-        statement = statement.values(unique_until=clock(checks.seconds(new.unique_for)))
-    id_ = connection.execute(statement, {**row, "payload": new.payload}).scalar_one()
-    return Added(id_, row["business_id"], row["queue"])
+        unique.keep(session, _business_id(session, new.business), new.unique_key)
+    return _insert(session, new, [new.payload])[0]
 
 
 def _submit(session: Session, new: New) -> int:
@@ -185,42 +162,64 @@ def _submit(session: Session, new: New) -> int:
 
 
 def _submit_many(session: Session, new: New, many: list[dict[str, Any]]) -> list[int]:
-    """One statement whatever their number: the payloads travel as one JSON value."""
     type_ = task_types.get(new.task_type)
     for one in many:
         payloads.check(type_, one)
     if not many:
         return []
-    row = _row(session, replace(new, payload=many[0]))
+    checks.check_new(type_, replace(new, payload=many[0]))
+    added = _insert(session, new, many)
+    queue.wake(session, added[0].business_id, added[0].queue)
+    return sorted(one.id for one in added)
+
+
+def _insert(session: Session, new: New, many: list[dict[str, Any]]) -> list[Added]:
+    """A row for each payload; UnknownBusiness or UnknownUser, and no row, if the names lead nowhere.
+
+    One statement whatever their number, the look-up of the names included: each further one is a way to the database
+    and back. The payloads travel as one JSON value.
+    """
+    given, names = _given(new), _names(new)
     connection = session.connection()
-    ids = connection.execute(_insert_many(connection, row), {"payloads": json.dumps(many, ensure_ascii=False)})
-    queue.wake(session, row["business_id"], row["queue"])
-    return sorted(ids.scalars())
+    statement = _inserting(connection.dialect.name, tuple(given), new.user is not None)
+    found = connection.execute(statement, {**given, **names, "payloads": json.dumps(many, ensure_ascii=False)}).all()
+    if not found:
+        _business_id(session, new.business)
+        raise UnknownUser(field="user")
+    return [Added(*row) for row in found]
 
 
-def _insert_many(connection: Connection, row: dict[str, Any]) -> ReturningInsert[Any]:
-    """One row for each element of the JSON array `payloads`, which is otherwise `row`."""
-    if connection.dialect.name == "sqlite":
+@functools.lru_cache(maxsize=128)
+def _inserting(dialect: str, given: tuple[str, ...], has_user: bool) -> ReturningInsert[Any]:
+    """The insert with these columns, the same for every payload. Building it takes as long as running it."""
+    each, place = _each(dialect)
+    columns: dict[str, Any] = {name: bindparam(name, type_=_tasks.c[name].type) for name in given}
+    if "unique_until" in columns:
+        columns["unique_until"] = clock(bindparam("unique_until"))
+    columns |= {"business_id": Business.id, "payload": each.c.value}
+    query = select(*columns.values()).select_from(Business).join(each, true()).where(*_OPEN).order_by(place)
+    if has_user:
+        columns["user_id"] = User.id
+        query = query.add_columns(User.id).join(User, User.email == bindparam("email")).where(_AT_HOME)
+    inserted = insert(_tasks).from_select([*columns], query)
+    return inserted.returning(_tasks.c.id, _tasks.c.business_id, _tasks.c.queue)
+
+
+def _each(dialect: str) -> tuple[TableValuedAlias, ColumnElement[int]]:
+    """The elements of the JSON array `payloads`, and what they are ordered by."""
+    if dialect == "sqlite":
         each = func.json_each(bindparam("payloads")).table_valued("value", "key")
-        place = each.c.key
-    else:
-        array = cast(bindparam("payloads", type_=String), JSON)
-        each = func.json_array_elements(array).table_valued("value", with_ordinality="place").render_derived()
-        place = each.c.place
-    same = {name: literal(value, _tasks.c[name].type) for name, value in row.items() if value is not None}
-    query = select(*same.values(), each.c.value).order_by(place)
-    return insert(_tasks).from_select([*same, "payload"], query).returning(_tasks.c.id)
+        return each, each.c.key
+    array = cast(bindparam("payloads", type_=String), JSON)
+    each = func.json_array_elements(array).table_valued("value", with_ordinality="place").render_derived()
+    return each, each.c.place
 
 
-def _row(session: Session, new: New) -> dict[str, Any]:
-    """The columns of a new task but its payload; an error for the first thing that is wrong."""
+def _given(new: New) -> dict[str, Any]:
+    """The columns of a new task that are not left to the database; `unique_until` as seconds from now."""
     type_ = task_types.get(new.task_type)
-    checks.check_new(type_, new)
-    connection = session.connection()
-    business_id = _business_id(connection, new.business)
-    return {
-        "business_id": business_id,
-        "user_id": _user_id(connection, business_id, new.user),
+    parent = context.current()
+    columns = {
         "task_type": type_.name,
         "queue": type_.queue,
         "title": new.title or None,
@@ -229,35 +228,32 @@ def _row(session: Session, new: New) -> dict[str, Any]:
         "max_attempts": type_.max_attempts,
         "timeout_seconds": new.timeout,
         "unique_key": new.unique_key,
+        "unique_until": None if new.unique_for is None else checks.seconds(new.unique_for),
         "ref": new.ref,
-        **({"next_try_at": new.start_at} if new.start_at else {}),
-        **_links(new),
+        "next_try_at": new.start_at,
+        "parent_id": parent.id if parent and parent.business == new.business else None,
+        "rerun_of": new.rerun_of,
     }
+    return {name: value for name, value in columns.items() if value is not None}
 
 
-def _links(new: New) -> dict[str, int]:
-    """The task that submits this one, in the same business; the one that it runs again."""
-    parent = context.current()
-    of = {"parent_id": parent.id} if parent and parent.business == new.business else {}
-    return of | ({"rerun_of": new.rerun_of} if new.rerun_of else {})
+def _names(new: New) -> dict[str, str]:
+    """Whose task it is, as a database may be asked; an error for what is no text."""
+    names = {"slug": _text(new.business, UnknownBusiness(field="business"))}
+    if new.user is not None:
+        names["email"] = _text(new.user, UnknownUser(field="user")).strip().lower()
+    return names
 
 
-def _business_id(connection: Connection, slug: object) -> int:
-    found = None
-    if isinstance(slug, str):
-        found = connection.execute(_BUSINESS, {"slug": payloads.storable(slug)}).scalar()
+def _text(name: object, error: Invalid) -> str:
+    if not isinstance(name, str):
+        raise error
+    return payloads.storable(name)
+
+
+def _business_id(session: Session, slug: object) -> int:
+    name = _text(slug, UnknownBusiness(field="business"))
+    found = session.connection().execute(select(Business.id).where(*_OPEN), {"slug": name}).scalar()
     if found is None:
         raise UnknownBusiness(field="business")
-    return int(found)
-
-
-def _user_id(connection: Connection, business_id: int, email: str | None) -> int | None:
-    if email is None:
-        return None
-    found = None
-    if isinstance(email, str):
-        about = {"email": payloads.storable(email.strip().lower()), "business_id": business_id}
-        found = connection.execute(_USER, about).scalar()
-    if found is None:
-        raise UnknownUser(field="user")
     return int(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from sqlalchemy import (
     event,
     literal,
 )
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
 
 log = structlog.get_logger()
@@ -116,7 +118,7 @@ def engine_options(url: str) -> dict[str, Any]:
         "connect_timeout": 5,
         "tcp_user_timeout": 10_000,  # milliseconds: a network that drops everything is an error, not a wait
     }
-    return {**quiet, "connect_args": arguments, "pool_pre_ping": True}
+    return {**quiet, "connect_args": arguments}
 
 
 def prepare(engine: Engine) -> None:
@@ -126,6 +128,7 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "close", _close_door)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        event.listen(engine, "checkout", _refuse_lost)
         event.listen(engine, "begin", _begin_postgresql)
 
 
@@ -191,6 +194,22 @@ def _close_door(_dbapi: Any, record: Any) -> None:
         os.close(door)
 
 
+def _refuse_lost(dbapi: Any, _record: Any, _proxy: Any) -> None:
+    """Let the pool make a new connection if the server has ended this one.
+
+    At rest it has nothing to say, so what there is to read is its end. A look costs no way to the server and back, as
+    `pool_pre_ping` does before every transaction.
+    """
+    if dbapi.closed or _is_readable(dbapi.fileno()):
+        raise DisconnectionError
+
+
+def _is_readable(file: int) -> bool:
+    look = select.poll()
+    look.register(file, select.POLLIN)
+    return bool(look.poll(0))
+
+
 def _begin_postgresql(connection: Connection) -> None:
     options = connection.get_execution_options()
     # Else None, not False: what the server says by itself counts.
@@ -222,9 +241,12 @@ def transaction(**options: Any) -> Iterator[Session]:
     `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite). `durable=False`: a
     power cut may undo it (SQLite), which is as well for what means nothing without the processes that it ends, too.
     `patience`: seconds to wait for a lock; after that OperationalError. `dry=True`, of a reading one: SQLite refuses a
-    write before it takes a lock, as PostgreSQL does in any reading one.
+    write before it takes a lock, as PostgreSQL does in any reading one. `single=True`: it has one writing statement,
+    which PostgreSQL commits by itself, two ways to the server and back fewer.
     """
     with Sessions.begin() as session:
+        if options.pop("single", False) and session.get_bind().dialect.name == "postgresql":
+            options["isolation_level"] = "AUTOCOMMIT"
         if options:
             session.connection(execution_options=options)
         yield session

@@ -71,6 +71,7 @@ def install() -> None:
     if not _wanted:
         return
     _mark(submitting, "_submit", "submit")
+    _wrap(submitting, "_insert", _alone)
     _mark(pauses, "pause", "pause")
     _mark(claims, "take", "claim")
     _mark(records, "record", "record", lambda _, ended, *__: any(one.claim.id for one in ended))
@@ -126,6 +127,15 @@ def _commit(original: Callable[..., None], dialect: DefaultDialect, connection: 
     for what in doing:
         if action := _due(f"{what}:after"):
             _fail(action, dialect, connection)
+
+
+def _alone(original: Callable[..., Any], session: Session, *args: Any) -> Any:
+    """What PostgreSQL commits by itself has no COMMIT before which it could fail: it fails before the statement."""
+    connection = session.connection()
+    is_alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    if is_alone and (action := _due("submit:before")):
+        _fail(action, connection.dialect, connection.connection)
+    return original(session, *args)
 
 
 def _fail(action: str, dialect: DefaultDialect, connection: Any) -> None:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
 from jobs import queue, run_inline, submit, submit_many, task_types
@@ -186,3 +187,23 @@ def test_one_bad_payload_of_many_leaves_no_row(db: Session, cast: Cast) -> None:
     submit_many("test.note", [{}], business="acme", session=db)
     db.rollback()
     assert look.scalar(select(func.count()).select_from(Task)) == 0
+
+
+def test_one_by_one_a_submit_is_one_statement_that_is_committed_when_it_answers(
+    db: Session, engine: Engine, cast: Cast
+) -> None:
+    asked: list[str] = []
+    is_open: list[bool] = []
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def note(_c: Any, cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement.split(maxsplit=1)[0])
+        if engine.dialect.name == "postgresql":
+            is_open.append(cursor.connection.info.transaction_status != TransactionStatus.IDLE)
+
+    for user in (BEN, None, "root@example.com"):
+        submit("test.note", business="acme", user=user)
+    submit_many("test.note", [{}] * 10, business="acme", user=BEN)
+    assert [word for word in asked if word not in ("BEGIN", "PRAGMA")] == ["INSERT"] * 4
+    assert not any(is_open), "PostgreSQL has committed what it answers"
+    assert count() == 13

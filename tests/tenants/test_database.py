@@ -20,6 +20,19 @@ from tests.factories import Cast
 from tests.waiting import until
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_connection_that_the_server_ended_is_replaced_before_it_is_used(engine: Engine, postgresql: Engine) -> None:
+    def process() -> int | None:
+        with transaction(read_only=True) as session:
+            return session.scalar(text("SELECT pg_backend_pid()"))
+
+    first = process()
+    assert process() == first, "the pool keeps it"
+    with postgresql.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first})
+    assert process() not in (None, first)
+
+
 def test_an_act_follows_the_outermost_commit_once(db: Session) -> None:
     done: list[str] = []
     for _ in range(2):
