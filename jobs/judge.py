@@ -11,11 +11,13 @@ from sqlalchemy import (
     CompoundSelect,
     Integer,
     SQLColumnExpression,
+    String,
     and_,
     bindparam,
     case,
     cast,
     false,
+    func,
     null,
     or_,
     select,
@@ -34,6 +36,7 @@ _LOCK_CLASS = 0x51CE  # names our advisory locks on PostgreSQL; the second key i
 _ORDER_CLASS = 0x51CF
 _SHARED = text("SELECT pg_advisory_xact_lock_shared(:lock, 0), pg_advisory_xact_lock_shared(:lock, :business)")
 _EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:lock, :business)")
+_FEW = 8  # pauses of a user and a type that a statement names one by one, so that indexes of users may fit
 _PATIENCE = text("SET LOCAL lock_timeout = '10s'")  # a claimer frozen in mid-transaction must not stop the beat
 
 
@@ -103,12 +106,20 @@ class Standing:
 def _covering(targets: tuple[Target, ...]) -> ColumnElement[bool]:
     users = [t.user_id for t in targets if t.task_type is None]
     types = [t.task_type for t in targets if t.user_id is None]
-    both = [t.covering() for t in targets if t.user_id is not None and t.task_type is not None]
+    both = [t for t in targets if t.user_id is not None and t.task_type is not None]
+    found: list[ColumnElement[bool]] = [t.covering() for t in both]
+    if len(both) > _FEW:
+        found = [_pair().in_([f"{t.user_id}:{t.task_type}" for t in both])]
     if users:
-        both.append(and_(Task.user_id.is_not(None), Task.user_id.in_(users)))
+        found.append(and_(Task.user_id.is_not(None), Task.user_id.in_(users)))
     if types:
-        both.append(Task.task_type.in_(types))
-    return or_(*both) if both else false()
+        found.append(Task.task_type.in_(types))
+    return or_(*found) if found else false()
+
+
+def _pair() -> ColumnElement[str]:
+    """Whose task it is and of which type, as one text: PostgreSQL plans many ORs for seconds, SQLite refuses them."""
+    return cast(func.coalesce(Task.user_id, 0), String) + ":" + Task.task_type
 
 
 @functools.lru_cache(maxsize=256)

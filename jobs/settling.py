@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Select, exists, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, exists, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from jobs import judge, queue, task_types
+from jobs import judge, levels, queue, task_types
 from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
 from jobs.states import State
@@ -134,16 +134,26 @@ def _set_aside(session: Session, business_id: int, name: str, now: Standing, chu
 
     In two steps: with old statistics PostgreSQL would join the head with every waiting task, 9 s for 100,000.
     """
-    head = session.execute(
-        select(Task.id, Task.user_id, Task.task_type)
-        .where(Task.business_id == business_id, Task.queue == name, Task.stands(State.PENDING))
-        .order_by(*Task.claim_order())
-        .limit(chunk)
-    )
-    covered = [id_ for id_, user_id, task_type in head if now.over(user_id, task_type)]
+    head = _head(session, business_id, name, chunk)
+    covered = _covered(head, now)
+    if not covered and any(not is_due for *_, is_due in head):  # claims pass over those, so more heads are in their way
+        for level in levels.due(session, business_id, name):
+            at_one = _head(session, business_id, name, chunk, level.holds(), Task.next_try_at <= levels.now())
+            covered += _covered(at_one, now)
     if not covered:
         return 0
     return _move(session, select(Task.id).where(Task.id.in_(covered), Task.stands(State.PENDING)), State.PAUSED)
+
+
+def _head(session: Session, business_id: int, name: str, chunk: int, *where: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    """The first tasks of a queue that are like this: each one's id, user, type and whether it is due."""
+    query = select(Task.id, Task.user_id, Task.task_type, Task.next_try_at <= levels.now())
+    query = query.where(Task.business_id == business_id, Task.queue == name, Task.stands(State.PENDING), *where)
+    return session.execute(query.order_by(*Task.claim_order()).limit(chunk)).all()
+
+
+def _covered(head: Sequence[Row[Any]], now: Standing) -> list[int]:
+    return [id_ for id_, user_id, task_type, _ in head if now.over(user_id, task_type)]
 
 
 def _marked(
