@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -51,6 +52,7 @@ class Beat:
     def __init__(self, also: Sequence[Callable[[], None]] = (), *, retention_days: float = 30.0) -> None:
         self._moved = False
         self._retention_days, self._forget_at = retention_days, 0.0
+        self._places: deque[int | None] = deque()  # where this hour's forgetting goes on
         pauses = [self.end_expired_pauses, self.settle]
         repairs = [self.move_to_queues, self.reap, self.finish_deletions, *pauses, self.wake_ready]
         repairs += [self.group_failures, self.forget]
@@ -136,22 +138,28 @@ class Beat:
         return grouped
 
     def forget(self) -> None:
-        """Once an hour: remove what is older than the retention, in chunks, for half a second of each beat."""
+        """Once an hour: remove what is older than the retention, half a second of each beat; go on there next time."""
         ends_at = time.monotonic() + _FORGET_SECONDS
-        while self._forget_at <= time.monotonic() < ends_at:
-            if not self._forget_some():
-                self._forget_at = time.monotonic() + _FORGET_AGAIN_SECONDS
+        while self._places or self._forget_at <= time.monotonic():
+            if not self._places:
+                self._places, self._forget_at = self._forgetting(), time.monotonic() + _FORGET_AGAIN_SECONDS
+            place = self._places.popleft()
+            if self._forget_in(place):
+                self._places.append(place)  # there may be more of it, after the others
+            if time.monotonic() >= ends_at:
+                return
 
-    def _forget_some(self) -> int:
-        with transaction(claims=True) as session:
-            gone = firings.forget(session, self._retention_days)
+    def _forgetting(self) -> deque[int | None]:
+        """Where to look: at the firings, None, and in each business."""
         with transaction(read_only=True) as session:
-            everywhere = retention.businesses(session)
-        for business_id in everywhere:
-            with transaction(claims=True) as session:
-                gone += retention.forget_tasks(session, business_id, self._retention_days)
-                gone += grouping.forget(session, business_id, self._retention_days)
-        return gone
+            return deque([None, *retention.businesses(session)])
+
+    def _forget_in(self, business_id: int | None) -> int:
+        with transaction(claims=True) as session:
+            if business_id is None:
+                return firings.forget(session, self._retention_days)
+            gone = retention.forget_tasks(session, business_id, self._retention_days)
+            return gone + grouping.forget(session, business_id, self._retention_days)
 
     def wake_ready(self) -> None:
         """Queue a turn wherever tasks are ready and no turn is."""

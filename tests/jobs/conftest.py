@@ -27,6 +27,12 @@ def _types(valkey: str) -> Iterator[None]:
     queue.flush()
 
 
+@pytest.fixture(autouse=True)
+def _time_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A beat of the tests forgets all that is old, however slow the machine is."""
+    monkeypatch.setattr("jobs.beat._FORGET_SECONDS", 60.0)
+
+
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[list[str]]]:
     """What `test.note` really did, line by line: time, business, task id, attempt, process id."""

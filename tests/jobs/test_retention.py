@@ -67,9 +67,23 @@ def test_many_go_in_chunks(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.retention.CHUNK", 2)
     for _ in range(5):
         rows.task(cast.acme, cast.ben, "completed", **_ended(99))
-    monkeypatch.setattr("jobs.beat._FORGET_SECONDS", 60.0)  # all in one beat, however slow the machine is
     Beat(retention_days=30).forget()
     assert not _left()
+
+
+def test_a_beat_without_time_leaves_the_other_businesses_to_the_next_one(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two thousand businesses took 39 s of one beat, and nobody was woken meanwhile."""
+    monkeypatch.setattr("jobs.beat._FORGET_SECONDS", 0.0)
+    for business in (cast.acme, cast.globex, cast.initech):
+        rows.task(business, cast.root, "completed", **_ended(99))
+    beat, left = Beat(retention_days=30), []
+    for _ in range(12):
+        beat.forget()
+        left.append(len(_left()))
+    assert left[0] == 3, "it began with the firings"
+    assert set(left) == {3, 2, 1, 0}, "one business a beat"
 
 
 @pytest.mark.parametrize("days", [0, -1, "7", float("nan"), 40_000])
