@@ -10,7 +10,19 @@ import structlog
 from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from jobs import deletions, firings, grouping, judge, leases, levels, queue, retention, settling, task_types
+from jobs import (
+    deletions,
+    firings,
+    grouping,
+    judge,
+    leases,
+    levels,
+    queue,
+    relocations,
+    retention,
+    settling,
+    task_types,
+)
 from jobs.claims import any_ready
 from jobs.models import Limit, Pause, Task
 from jobs.states import WAITING, State
@@ -20,6 +32,8 @@ from tenants.models import Business
 
 log = structlog.get_logger()
 
+_MOVE_SECONDS = 0.5  # of one beat
+_MOVE_AGAIN_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5  # of one beat
 _GROUP_SECONDS = 0.3  # of one beat
 _FORGET_SECONDS = 0.5  # of one beat
@@ -50,7 +64,7 @@ class Beat:
     """One beat after the other. It remembers which turns looked lost at the last one."""
 
     def __init__(self, also: Sequence[Callable[[], None]] = (), *, retention_days: float = 30.0) -> None:
-        self._moved = False
+        self._move_at = 0.0
         self._retention_days, self._forget_at = retention_days, 0.0
         self._places: deque[int | None] = deque()  # where this hour's forgetting goes on
         pauses = [self.end_expired_pauses, self.settle]
@@ -84,18 +98,21 @@ class Beat:
             deletions.finish(session)
 
     def move_to_queues(self) -> None:
-        """Once: bring waiting tasks along when their type has another queue than when they were submitted."""
-        if self._moved:
+        """Once a minute: bring waiting tasks along when their type has another queue than when they were submitted.
+
+        Again and again, since a process with yesterday's code may submit or give back one more.
+        """
+        if time.monotonic() < self._move_at:
             return
-        with transaction() as session:
-            for one in task_types.all_types():
-                session.execute(
-                    update(Task)
-                    .where(Task.task_type == one.name, Task.queue != one.queue, Task.state.in_(sorted(WAITING)))
-                    .values(queue=one.queue)
-                    .execution_options(synchronize_session=False)
-                )
-        self._moved = True
+        ends_at = time.monotonic() + _MOVE_SECONDS
+        with transaction(read_only=True) as session:
+            astray = relocations.find(session)
+        for name, ids in astray:
+            with transaction(claims=True) as session:
+                relocations.move(session, name, ids)
+            if time.monotonic() >= ends_at:
+                return
+        self._move_at = time.monotonic() + _MOVE_AGAIN_SECONDS
 
     def end_expired_pauses(self) -> None:
         """Write down the end of pauses whose time is over. They stopped counting by themselves."""

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import choices, claims, judge, limits, settling
+from jobs.beat import Beat
 from jobs.choices import Choice
 from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
@@ -127,6 +128,16 @@ def test_setting_aside_joins_nothing_with_all_that_waits_though_statistics_are_o
     found = plan(lambda session: settling.settle(session, cast.acme.id))
     assert "Semi Join" not in found, found
     assert_cheap(found, "ix_tasks_pending")
+
+
+def test_looking_for_tasks_in_another_queue_than_their_type_reads_no_history(
+    db: Session, cast: Cast, plan: Callable[..., str]
+) -> None:
+    """And only then does anything write: one UPDATE for each type held SQLite's lock for as long as the history is."""
+    fill(db, cast, "completed")
+    found = plan(lambda _: Beat().move_to_queues())
+    assert len(found.splitlines()) == (4 if db.get_bind().dialect.name == "postgresql" else 2), found
+    assert_cheap(found.replace("SCAN tasks USING INDEX", ""), "ix_tasks_pending", "ix_tasks_paused")
 
 
 def test_counting_before_a_pause_reads_no_history(db: Session, cast: Cast, plan: Callable[..., str]) -> None:

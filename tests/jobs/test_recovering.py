@@ -171,6 +171,19 @@ def test_waiting_tasks_follow_their_type_to_another_queue(db: Session, cast: Cas
     assert state(id_) == "completed"
 
 
+def test_a_task_that_yesterdays_code_gives_back_later_follows_its_type_too(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.beat._MOVE_AGAIN_SECONDS", 0.0)
+    beat = Beat()
+    beat.move_to_queues()
+    id_ = submit("test.note", business="acme")
+    db.execute(update(Task).where(Task.id == id_).values(queue="of.last.year"))
+    db.commit()
+    beat.move_to_queues()
+    assert look.task(id_).queue == "default"
+
+
 @pytest.mark.parametrize("mark", [b"\xff\xfe", {"a": "hash"}])
 def test_a_foreign_mark_in_redis_stops_no_beat(db: Session, cast: Cast, mark: object) -> None:
     for slug in ("acme", "globex"):
