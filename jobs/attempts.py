@@ -26,6 +26,8 @@ MAX_TRACEBACK_CHARACTERS = 16_000
 class Retry(Exception):
     """Raised by a handler to be tried again, after `delay` seconds or else the type's own wait."""
 
+    delay: float | None = None  # also of a subclass that does not call this
+
     def __init__(self, reason: str, delay: float | timedelta | None = None) -> None:
         super().__init__(reason)
         self.delay = delay.total_seconds() if isinstance(delay, timedelta) else delay
@@ -184,7 +186,9 @@ def _wait(error: BaseException, type_: task_types.TaskType, claim: Claim) -> flo
     delay = error.delay if isinstance(error, Retry) else None
     try:
         wait = usual if delay is None else float(delay)
-    except (TypeError, ValueError):
+    except OverflowError:  # of a whole number with hundreds of digits
+        wait = YEAR if delay and delay > 0 else 0.0
+    except Exception:  # noqa: BLE001 - whatever it is, it is its author's
         wait = usual
     return YEAR if math.isnan(wait) else min(max(0.0, wait), YEAR)
 

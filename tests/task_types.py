@@ -95,6 +95,16 @@ class _Mute(Exception):
         raise RuntimeError("no words")
 
 
+class _Bare(Retry):
+    def __init__(self) -> None:
+        pass
+
+
+class _Odd:
+    def __float__(self) -> float:
+        raise RuntimeError("no number")
+
+
 @task_type("test.poison", title="Misbehave")
 def poison(task: TaskContext, *, how: str) -> Any:
     if how == "fork":
@@ -108,6 +118,9 @@ def poison(task: TaskContext, *, how: str) -> Any:
     raise {
         "endless": Retry("later", delay=float("inf")),
         "words": Retry("later", delay="soon"),  # type: ignore[arg-type]
+        "enormous": Retry("later", delay=10**400),
+        "odd": Retry("later", delay=_Odd()),  # type: ignore[arg-type]
+        "bare": _Bare(),
         "timedelta": Retry("later", delay=timedelta(minutes=5)),
         "mute": _Mute(),
         "long": LookupError("x" * 20_000),
