@@ -273,7 +273,7 @@ def _run_acts(session: Session) -> None:
             log.exception("an act after a commit failed", key=key)
 
 
-@event.listens_for(Session, "after_soft_rollback")
-def _forget_acts(session: Session, previous: SessionTransaction) -> None:
-    if not previous.nested:  # acts of the outer transaction outlive a rolled-back savepoint
+@event.listens_for(Session, "after_transaction_end")
+def _forget_acts(session: Session, ended: SessionTransaction) -> None:
+    if ended.parent is None:  # rolled back or closed: acts of an outer transaction outlive its savepoints
         session.info.pop("on_commit", None)

@@ -58,6 +58,17 @@ def test_a_rollback_forgets_acts_and_a_rolled_back_savepoint_does_not(db: Sessio
     assert done == ["outer"]
 
 
+def test_a_session_that_is_closed_without_a_commit_forgets_its_acts(db: Session) -> None:
+    """Its next commit is another transaction: it removed the file of an export whose task was there still."""
+    done: list[str] = []
+    db.execute(select(1))
+    on_commit(db, "lost", lambda: done.append("lost"))
+    db.close()
+    db.execute(select(1))
+    db.commit()
+    assert done == []
+
+
 def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
