@@ -32,6 +32,7 @@ from tenants.models import Business
 
 log = structlog.get_logger()
 
+_REAP_SECONDS = 1.0  # of one beat
 _MOVE_SECONDS = 0.5  # of one beat
 _MOVE_AGAIN_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5  # of one beat
@@ -83,11 +84,13 @@ class Beat:
             self._try(repair)
 
     def reap(self) -> None:
-        """Take tasks back from workers that disappeared."""
-        with transaction() as session:
-            lost = leases.reap(session)
-        if lost:
-            log.warning("leases ran out", tasks=lost)
+        """Take tasks back from workers that disappeared, in chunks, for a second; the next beat goes on."""
+        lost, ends_at = leases.CHUNK, time.monotonic() + _REAP_SECONDS
+        while lost == leases.CHUNK and time.monotonic() < ends_at:
+            with transaction() as session:
+                lost = leases.reap(session)
+            if lost:
+                log.warning("leases ran out", tasks=lost)
 
     def finish_deletions(self) -> None:
         """Make final what can no longer be undone."""

@@ -17,6 +17,7 @@ from jobs.records import Ended
 from jobs.states import FINAL, State
 from tenants.clock import clock
 
+CHUNK = 1000  # attempts taken away in one transaction: a statement of PostgreSQL has 65,535 values at most
 LOST = "The worker disappeared: its lease ran out."
 
 
@@ -45,7 +46,7 @@ def bury(session: Session, dead: Dead) -> None:
 
 
 def reap(session: Session) -> int:
-    """Take away every attempt whose lease ran out, and write it down as lost; answer how many.
+    """Take away attempts whose lease ran out, up to a chunk, and write them down as lost; answer how many.
 
     One compare-and-set: selecting first and updating later would overwrite what finished in between. What a worker
     writes at this moment is passed over, so that the two never wait for each other.
@@ -54,6 +55,7 @@ def reap(session: Session) -> int:
     over = (
         select(Task.id)
         .where(Task.lease_until.is_not(None), Task.lease_until < clock(), Task.state.in_(held))
+        .limit(CHUNK)
         .with_for_update(skip_locked=True)
         .cte("over")
         .prefix_with("MATERIALIZED", dialect="postgresql")

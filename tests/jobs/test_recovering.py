@@ -18,6 +18,7 @@ from jobs import leases, queue, submit
 from jobs.beat import Beat
 from jobs.models import Attempt, Task
 from tenants.clock import clock
+from tenants.database import transaction
 from tenants.models import Business
 from tests import look
 from tests.factories import Cast
@@ -68,6 +69,23 @@ def test_a_task_whose_last_attempt_was_lost_is_failed(db: Session, cast: Cast) -
     assert leases.reap(db) == 0
     db.commit()
     assert (state(id_), outcomes(id_)) == ("failed", ["lost"])
+
+
+def test_many_leases_that_ran_out_at_once_are_reaped_in_chunks(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL refused the ids of 70,000, at each beat anew."""
+    ids = [submit("test.note", business="acme") for _ in range(7)]
+    lost = {"state": "running", "claim_token": "gone", "lease_until": clock(-1), "attempts": 1}
+    db.execute(update(Task).where(Task.id.in_(ids)).values(**lost))
+    db.commit()
+    monkeypatch.setattr("jobs.leases.CHUNK", 2)
+    with transaction() as session:
+        assert leases.reap(session) == 2
+    monkeypatch.setattr("jobs.beat._REAP_SECONDS", 60.0)
+    Beat().reap()
+    assert {state(id_) for id_ in ids} == {"pending"}
+    assert [outcomes(id_) for id_ in ids] == [["lost"]] * 7
 
 
 def test_the_beat_wakes_what_is_ready_without_a_turn(db: Session, cast: Cast) -> None:

@@ -80,7 +80,7 @@ MUTANTS = [
     ),
     Mutant("claims forget what is marked", "jobs.settling:bring_back", "now.ended.values()", "()"),
     Mutant("settling never unmarks", "jobs.settling:settle", "now.ended.items()", "()"),
-    Mutant("settling marks everything", "jobs.settling:_set_aside", "if now.over(user_id, task_type)", ""),
+    Mutant("settling marks everything", "jobs.settling:_covered", "if now.over(user_id, task_type)", ""),
     Mutant(
         "50 ms ignored",
         "jobs.turns:_Turn._is_stale",
