@@ -26,7 +26,8 @@ _ORDER = struct.Struct("<qqB")  # task, attempt, why
 _USED = struct.Struct("<Q")
 _ORDER_AT = _RUNNING.size
 _USED_AT = _ORDER_AT + _ORDER.size
-_ENDED_AT = _USED_AT + _USED.size
+_LEFT_AT = _USED_AT + _USED.size
+_ENDED_AT = _LEFT_AT + 1
 _SPARE = 160 * 1024  # the largest outcome: a result of 64 KiB, an error and a traceback, with their escapes
 
 
@@ -83,6 +84,14 @@ class Board:
     def forget_ended(self) -> None:
         """What ended is in SQL."""
         _USED.pack_into(self._memory, _USED_AT, 0)
+
+    def leave(self) -> None:
+        """The turn is over: nothing is in hand any more."""
+        self._memory[_LEFT_AT] = 1
+
+    def has_left(self) -> bool:
+        """Whether the turn came to its end. A status says little: handlers and their threads may end processes, too."""
+        return bool(self._memory[_LEFT_AT])
 
     def running(self) -> Running | None:
         """The task that runs; None between two of them, or when it changes just now."""

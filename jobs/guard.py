@@ -64,7 +64,7 @@ class Guard:
                 self._beaten_at = time.monotonic()
             if running := self._horse.board.running():
                 self._look_after(running)
-        if self._horse.status == 0 and not self._horse.board.running():  # a handler may end its process, too
+        if self._horse.board.has_left():
             return False
         self._bury()
         return True

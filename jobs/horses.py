@@ -83,6 +83,7 @@ def _live(parent: int, turn: tuple[int, int], board: Board) -> NoReturn:
         if asked := os.read(turn[0], _MAX_TURN_BYTES):
             business_id, name, ticket, is_quiet = json.loads(asked)
             turns.run(business_id, name, ticket, board)
+            board.leave()
         status = 0
     except Exception:
         if not is_quiet:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from sqlalchemy import update
 
-from jobs import Interrupted, Retry, TaskContext, submit, task_type
+from jobs import Interrupted, Retry, TaskContext, attempts, submit, task_type
 from jobs.models import Task
 from tenants.database import transaction
 
@@ -178,6 +179,18 @@ def suicide(task: TaskContext) -> None:
 def leave(task: TaskContext) -> None:
     witness(f"{task.business} {task.id} {task.attempt} {os.getpid()}")
     os._exit(0)
+
+
+def _end_after_the_handler() -> None:
+    while attempts._at_work:
+        time.sleep(0)
+    os._exit(0)
+
+
+@task_type("test.last_word", title="Leave a thread that ends its process as if all were well", max_attempts=2)
+def last_word(task: TaskContext) -> None:
+    if task.attempt == 1:
+        threading.Thread(target=_end_after_the_handler, daemon=True).start()
 
 
 def _kill(_: object) -> None:

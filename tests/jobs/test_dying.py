@@ -71,6 +71,18 @@ def test_a_handler_that_ends_its_process_as_if_all_were_well_is_lost_at_once(
     assert (outcomes(leaver), [outcomes(id_) for id_ in after]) == (["lost", "lost"], [["completed"]] * 5)
 
 
+def test_a_thread_that_ends_its_process_between_two_tasks_costs_no_neighbour_an_attempt(
+    db: Session, cast: Cast, start: Start, notes: Notes
+) -> None:
+    """Its status says that all is well, and nothing runs: the leases of all that it had in hand ran out."""
+    last = [submit("test.last_word", business="acme", priority=5) for _ in range(3)]
+    after = [submit("test.note", business="acme") for _ in range(5)]
+    start("worker", "default", LEASE_SECONDS="600")
+    until(lambda: {state(id_) for id_ in [*last, *after]} == {"completed"}, seconds=60)
+    assert [outcomes(id_) for id_ in after] == [["completed"]] * 5
+    assert {outcomes(id_)[-1] for id_ in last} == {"completed"}
+
+
 def test_a_payload_that_kills_whoever_reads_it_fails_at_its_limit(
     db: Session, cast: Cast, start: Start, notes: Notes
 ) -> None:
