@@ -43,4 +43,8 @@ def end_children(keep: Collection[int]) -> None:
 
 def _children() -> set[int]:
     """The children of this process, zombies included."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+    found: set[int] = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            found.update(map(int, (thread / "children").read_text().split()))
+    return found

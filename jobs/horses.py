@@ -33,10 +33,16 @@ class Horse:
     """A process that is forked before its turn is there, so that it has imported and connected already."""
 
     def __init__(self) -> None:
+        """OSError when there is no room for one more process or file."""
         self.board = Board()
         self.status: int | None = None
         parent, turn = os.getpid(), os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            for end in turn:
+                os.close(end)
+            raise
         if self.pid == 0:
             _live(parent, turn, self.board)
         os.close(turn[0])

@@ -5,6 +5,7 @@ So a worker costs little memory of its own, and a command line is a supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -50,9 +51,12 @@ class Pool:
         is_due = time.monotonic() - self._started_at[place] >= _AGAIN_SECONDS
         if self._places[place] is None and is_due and not self._stops:
             self._started_at[place] = time.monotonic()
-            self._places[place] = pid = self._fork()
+            try:
+                self._places[place] = self._fork()
+            except OSError as error:  # the other workers are not to end for it
+                log.warning("a worker cannot be started yet", error=str(error))
             if self._stops:  # it came while we forked, and reached only the others
-                os.kill(pid, signal.SIGTERM)
+                self._tell(self._places[place], signal.SIGTERM)
 
     def _fork(self) -> int:
         parent, pid = os.getpid(), os.fork()
@@ -73,7 +77,13 @@ class Pool:
         """Pass it on, each time: a second one makes workers give their running tasks back."""
         self._stops += 1
         for pid in self._alive():
-            os.kill(pid, number)
+            self._tell(pid, number)
+
+    @staticmethod
+    def _tell(pid: int | None, number: int) -> None:
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):  # it was waited for at this very moment
+                os.kill(pid, number)
 
     def _alive(self) -> list[int]:
         return [pid for pid in self._places.values() if pid is not None]

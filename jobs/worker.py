@@ -43,6 +43,7 @@ _HEAD_START_SECONDS = 0.01  # of a horse, before the fork of the next one takes 
 _TICK_SECONDS = 0.05
 _REST_SECONDS = 0.05  # half of the first rest after a turn that failed
 _MOST_REST_SECONDS = 5.0
+_FORK_AGAIN_SECONDS = 0.5
 _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own 405 s would delay its maintenance
 
 
@@ -62,16 +63,18 @@ class TurnWorker(Worker):
             log_job_description=False,
         )
         self.stops = 0
+        self._spare: Horse | None = None
         self._failed = 0  # horses, one after the other, that died before they had begun anything
         self._knocked = threading.Event()
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """Take turns until told to stop, or until Redis is away at a moment at which RQ gives up."""
-        self._spare = Horse()
+        self._spare = _fork()
         try:
             return super().work(*args, **kwargs)
         finally:
-            self._spare.close()
+            if self._spare:
+                self._spare.close()
 
     def execute_job(self, job: Job, from_queue: Queue) -> None:
         """Take one turn. What is not a turn is refused: whoever reaches Redis must not run code."""
@@ -94,12 +97,20 @@ class TurnWorker(Worker):
     def _take(self, turn: tuple[int, str, str], then: Callable[[], None]) -> None:
         self._state = WorkerStatus.BUSY  # so that SIGTERM waits; the horse begins before Redis is told
         horse = self._saddled(*turn)
+        queue.quietly(then)
+        queue.quietly(queue.begin_turn, *turn)  # the horse does so, too, but one that is slow must not look lost
+        if horse:
+            self._ride(horse, turn)
+        else:
+            queue.quietly(queue.wake_now, *turn[:2])  # another worker takes it
+        self._state = WorkerStatus.IDLE
+
+    def _ride(self, horse: Horse, turn: tuple[int, str, str]) -> None:
+        """Look after the horse until its turn is over, and end what it left."""
         try:
             self._horse_pid = horse.pid
-            queue.quietly(then)
-            queue.quietly(queue.begin_turn, *turn)  # the horse does so, too, but one that is slow must not look lost
             horse.has_ended(_HEAD_START_SECONDS)
-            self._spare = Horse()
+            self._spare = _fork()
             guard = Guard(horse, self.name, knocks=self._was_knocked, stops=lambda: self.stops, beat=self._beat)
             died = guard.watch()
             self._failed = self._failed + 1 if died and not horse.board.has_begun() else 0
@@ -110,19 +121,26 @@ class TurnWorker(Worker):
         finally:
             self._horse_pid = 0
             horse.close()
-            end_children(keep={self._spare.pid})
-            self._state = WorkerStatus.IDLE
+            end_children(keep={self._spare.pid} if self._spare else ())
 
-    def _saddled(self, business_id: int, name: str, ticket: str) -> Horse:
-        """The spare, at work; a new one if somebody killed it while it waited."""
-        horse = self._spare
-        try:
-            horse.start(business_id, name, ticket, is_quiet=bool(self._failed))
-        except BrokenPipeError:
-            horse.close()
-            horse = Horse()
-            horse.start(business_id, name, ticket, is_quiet=bool(self._failed))
-        return horse
+    def _saddled(self, business_id: int, name: str, ticket: str) -> Horse | None:
+        """The spare, at work; a new one if there is none, or if somebody killed it while it waited.
+
+        While none can be forked it tries again; None when told to stop meanwhile.
+        """
+        while True:
+            horse, self._spare = self._spare or _fork(), None
+            if horse is None:
+                if self.stops:
+                    return None
+                self._rest(_FORK_AGAIN_SECONDS)
+                continue
+            try:
+                horse.start(business_id, name, ticket, is_quiet=bool(self._failed))
+            except BrokenPipeError:
+                horse.close()
+            else:
+                return horse
 
     def _rest(self, seconds: float) -> None:
         """Wait, but not when told to stop."""
@@ -165,6 +183,15 @@ class TurnWorker(Worker):
         knocked = self._knocked.is_set()
         self._knocked.clear()
         return knocked
+
+
+def _fork() -> Horse | None:
+    """A horse, or None when no process can be forked now: a handler may have taken all that there may be."""
+    try:
+        return Horse()
+    except OSError as error:
+        log.warning("no horse can be forked", error=str(error))
+        return None
 
 
 def rest_seconds(failed: int) -> float:
