@@ -1,4 +1,4 @@
-"""Accounts: registering people, their passwords and their logins."""
+"""Accounts: registering people, and their logins."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import functools
 import hashlib
 import re
 import secrets
-import threading
 from collections.abc import Sequence
 from datetime import timedelta
 
-import argon2
 from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.orm import Session, contains_eager
 
@@ -20,18 +18,7 @@ from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import NAME, Login, User
 
 DEMO_PASSWORD = "sluice-demo"  # noqa: S105 - shown in the README; `authenticate` takes it in a demo only
-_hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# The longest-standing of the published lists of stolen passwords, as far as they have eight characters.
-_COMMON = frozenset(
-    "password password1 passw0rd 12345678 123456789 1234567890 87654321 11111111 00000000 88888888 123123123 "
-    "qwertyuiop qwerty123 1q2w3e4r 1qaz2wsx asdfghjkl zaq12wsx abcd1234 abc12345 iloveyou sunshine princess football "
-    "baseball superman starwars trustno1 whatever computer michelle jennifer corvette changeme welcome1 letmein1 "
-    "admin123 administrator secret123 internet samantha".split()
-)
 _EMAIL = re.compile(r"[^@\s\x00\ud800-\udfff]{1,100}@[^@\s\x00\ud800-\udfff]{1,99}")
-_PASSWORD = re.compile(r"[^\ud800-\udfff]{8,}", re.DOTALL)
-_at_work = threading.BoundedSemaphore(2)  # a hash costs 19 MiB and 26 ms: a flood of logins must not cost more
-_nobody = _hasher.hash(secrets.token_hex())
 
 
 class WrongPassword(Invalid):
@@ -50,16 +37,18 @@ def register(
     session: Session, email: str, name: str, password: str, *, is_platform_admin: bool = False, demo: bool = False
 ) -> User:
     """A new user. Only a demo may use the demo password."""
+    from tenants import passwords
+
     if find(session, email):
         raise TakenEmail(field="email")
     if not _EMAIL.fullmatch(_normal(email)) or not NAME.fullmatch(name.strip()):
         raise Invalid("An account needs an e-mail address and a name of 100 characters at most.", field="email")
-    if not _PASSWORD.fullmatch(password) or password.lower() in _COMMON or (password == DEMO_PASSWORD and not demo):
+    if passwords.is_weak(password) or (password == DEMO_PASSWORD and not demo):
         raise WeakPassword(field="password")
     new = User(
         email=_normal(email),
         name=name.strip(),
-        password_hash=_hasher.hash(password),
+        password_hash=passwords.hashed(password),
         is_platform_admin=is_platform_admin,
     )
     session.add(new)
@@ -80,15 +69,13 @@ def authenticate(session: Session, email: str, password: str, *, demo: bool) -> 
     Reads, ends the transaction, and only then hashes: no lock is held meanwhile. A demo password opens nothing
     outside a demo, even if a demo's database is used in production.
     """
+    from tenants import passwords
+
     read_only(session)
     user = find(session, email)
     session.close()  # a rollback would expire the user, and the next attribute begin a transaction
-    with _at_work:
-        try:
-            _hasher.verify(user.password_hash if user else _nobody, password)
-        except argon2.exceptions.VerifyMismatchError:
-            raise WrongPassword(field="password") from None
-    if user is None or user.disabled_at or (password == DEMO_PASSWORD and not demo):
+    is_theirs = passwords.fits(password, user.password_hash if user else None)
+    if user is None or not is_theirs or user.disabled_at or (password == DEMO_PASSWORD and not demo):
         raise WrongPassword(field="password")
     return user
 
