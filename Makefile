@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.run-ready
 TEST_READY := $(VENV)/.test-ready
+PRODUCT := var/product
+PRODUCT_READY := $(PRODUCT)/.ready
 PEERS := var/peers
 PEERS_READY := $(PEERS)/.ready
 UV := var/lock/bin/uv
@@ -32,7 +34,7 @@ test: check ## Check, then run all tests, two files at a time (ARGS="-k pause" p
 	CHROMIUM="$$(scripts/chromium.sh)" && TMPDIR="$$(scripts/quick_folder.sh)" && export CHROMIUM TMPDIR && \
 		exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(TEST_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory pages" ROUNDS=5 QUICK=1)
+bench: $(TEST_READY) $(PRODUCT_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory pages" ROUNDS=5 QUICK=1)
 	@$(BIN)/python -m bench
 
 bench-peers: $(PEERS_READY) ## Install the peers that `make bench` runs beside the engine, apart from Sluice's environment
@@ -66,6 +68,12 @@ $(RUN_READY): requirements.txt
 $(TEST_READY): requirements-test.txt $(RUN_READY)
 	@echo "Installing what the tests need (about 10 seconds, once)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.txt
+	@touch $@
+
+$(PRODUCT_READY): requirements.txt
+	@test -x $(PRODUCT)/bin/pip || $(PYTHON) -m venv $(PRODUCT)
+	@echo "Installing the engine as it is installed for work, to be measured (about 15 seconds, once)"
+	@$(PRODUCT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 $(PEERS_READY): bench/peers.txt

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +53,7 @@ class Arena:
         commands = self.contender.commands(self.settings.workers, self.broker.url)
         pids = [self._start(one, environment) for one in commands]
         if self.contender.module == "sluice":
-            self._start([sys.executable, "-m", "jobs.scheduler"], environment)
+            self._start([str(self.contender.python), "-m", "jobs.scheduler"], environment)
         return pids
 
     def cpu_seconds(self) -> float:

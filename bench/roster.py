@@ -5,11 +5,10 @@ Peers run with their documented defaults; `differs` says what does not.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.settings import PEERS
+from bench.settings import PEERS, PRODUCT
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Contender:
 
 
 def _sluice(name: str, database: str) -> Contender:
-    command = (sys.executable, "-m", "jobs.worker", "bench")
-    return Contender(name, "sluice", Path(sys.executable), command, database=database)
+    command = (str(PRODUCT), "-m", "jobs.worker", "bench")
+    return Contender(name, "sluice", PRODUCT, command, database=database)
 
 
 def _peer(

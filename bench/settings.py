@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "var" / "peers" / "bin"
+PRODUCT = ROOT / "var" / "product" / "bin" / "python"  # what an installation has, without what tests need
 RESULTS = ROOT / "bench" / "results"
 
 SCENARIOS = ("drain", "pickup", "submit", "pause", "fairness", "memory", "pages")
