@@ -1,4 +1,4 @@
-"""The files that exports made: each goes when its task goes. `jobs.builtin.export` writes them."""
+"""The files that exports made: each goes when its task goes. `jobs.exports` writes them."""
 
 from __future__ import annotations
 

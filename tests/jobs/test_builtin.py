@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from config import Config
-from jobs import deletions, retention, submit, tasks
-from jobs.builtin import export, script
+from jobs import deletions, files, retention, submit, tasks
+from jobs.builtin import script
 from jobs.models import Attempt, Entry, Task
 from tenants.clock import clock
 from tenants.database import transaction
@@ -60,10 +60,10 @@ def test_an_export_holds_what_its_user_may_see(db: Session, cast: Cast, work: Wo
     submit("test.note", business="globex", user="ada@example.com")
     bens, adas = (submit("tasks.export", business="acme", user=f"{name}@example.com") for name in ("ben", "ada"))
     work("exports")
-    rows = exported(export.path_of(data_dir, "acme", bens))
+    rows = exported(files.path_of(data_dir, "acme", bens))
     assert {row["user"] for row in rows} == {"Ben Ito"}
     assert rows[0]["title"] == "'=1+1", "a spreadsheet must not run it"
-    everybody = exported(export.path_of(data_dir, "acme", adas))
+    everybody = exported(files.path_of(data_dir, "acme", adas))
     assert {row["user"] for row in everybody} == {"Ben Ito", "Cleo Marsh", "Ada Lovelace"}
     assert last_attempt(adas).result == {"file": f"tasks-{adas}.csv", "rows": 4}
 
@@ -78,11 +78,11 @@ def test_an_export_as_json_is_for_programs(db: Session, cast: Cast, work: Work, 
         for asked in (as_json, {**as_json, "filter": {"q": "nobody"}})
     )
     work("exports")
-    found = json.loads(export.path_of(data_dir, "acme", id_, "json").read_text(encoding="utf-8"))
+    found = json.loads(files.path_of(data_dir, "acme", id_, "json").read_text(encoding="utf-8"))
     assert [row["id"] for row in found] == [first, second]
     assert found[0]["title"] == '=1+1 "ü"', "no spreadsheet runs it"
     assert (found[1]["title"], found[1]["started"], found[1]["attempts"]) == (None, None, 0)
-    assert json.loads(export.path_of(data_dir, "acme", none, "json").read_text()) == []
+    assert json.loads(files.path_of(data_dir, "acme", none, "json").read_text()) == []
     assert last_attempt(id_).result == {"file": f"tasks-{id_}.json", "rows": 2}
 
 
@@ -90,7 +90,7 @@ def test_an_export_as_json_is_for_programs(db: Session, cast: Cast, work: Work, 
 def test_the_file_goes_when_its_task_is_gone(db: Session, cast: Cast, work: Work, data_dir: Path, how: str) -> None:
     id_, other = (submit("tasks.export", business="acme", user=BEN) for _ in range(2))
     work("exports")
-    path, others = (export.path_of(data_dir, "acme", one) for one in (id_, other))
+    path, others = (files.path_of(data_dir, "acme", one) for one in (id_, other))
     with transaction() as session:
         if how == "at once":
             tasks.delete(session, cast.ben, id_)
@@ -118,7 +118,7 @@ def test_an_export_keeps_to_its_filter(db: Session, cast: Cast, work: Work, data
     work("default")
     id_ = submit("tasks.export", business="acme", user="ada@example.com", payload={"filter": {"state": "failed"}})
     work("exports")
-    assert [row["task type"] for row in exported(export.path_of(data_dir, "acme", id_))] == ["test.fail"]
+    assert [row["task type"] for row in exported(files.path_of(data_dir, "acme", id_))] == ["test.fail"]
 
 
 def test_an_export_without_a_user_fails_with_the_reason(db: Session, cast: Cast, work: Work) -> None:

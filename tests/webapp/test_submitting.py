@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from config import Config
-from jobs.builtin import export
+from jobs import files
 from jobs.models import Task
 from tests.factories import Cast
 from tests.webapp import rows
@@ -37,7 +37,7 @@ def test_an_export_as_json_is_another_button_of_the_same_form(cast: Cast, ada: B
     assert asked
     assert asked.payload == {"filter": {}, "view": "all", "zone": "UTC", "format": "json"}
     done = rows.task(cast.acme, cast.ada, "completed", task_type="tasks.export", payload=asked.payload)
-    path = export.path_of(config.data_dir, "acme", done, "json")
+    path = files.path_of(config.data_dir, "acme", done, "json")
     path.parent.mkdir(parents=True)
     path.write_text("[]")
     assert "Download JSON" in ada.get(f"/b/acme/tasks/{done}").text
@@ -52,7 +52,7 @@ def test_its_file_can_be_fetched_when_it_is_completed(cast: Cast, ada: Browser, 
     )
     for id_ in (waits, done):
         ada.get(f"/b/acme/tasks/{id_}/file", 404)
-    path = export.path_of(config.data_dir, "acme", done)
+    path = files.path_of(config.data_dir, "acme", done)
     path.parent.mkdir(parents=True)
     path.write_text("id,user\r\n1,Ben\r\n")
     response = ada.raw("GET", f"/b/acme/tasks/{done}/file")
