@@ -34,7 +34,7 @@ test: check ## Check, then run all tests, two files at a time (ARGS="-k pause" p
 	CHROMIUM="$$(scripts/chromium.sh)" && TMPDIR="$$(scripts/quick_folder.sh)" && export CHROMIUM TMPDIR && \
 		exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(TEST_READY) $(PRODUCT_READY) ## Measure the engine beside its peers (BENCH="drain pickup submit pause fairness memory pages" ROUNDS=5 QUICK=1)
+bench: $(TEST_READY) $(PRODUCT_READY) ## Measure the engine beside its peers (BENCH="drain pages" for some, ROUNDS=5, QUICK=1)
 	@$(BIN)/python -m bench
 
 bench-peers: $(PEERS_READY) ## Install the peers that `make bench` runs beside the engine, apart from Sluice's environment

@@ -119,7 +119,7 @@ class Stack:
             "SECRET_KEY": _secret_key(config),
         }
         python = sys.executable
-        self._add(Child("web", _gunicorn(config), environment))
+        self._add(Child("web", gunicorn(config), environment))
         if config.workers:  # killed with us: a long task would keep one alive for hours
             workers = [python, "-m", "jobs.worker", "--processes", str(config.workers)]
             self._add(Child("workers", workers, environment, dies_by=signal.SIGKILL))
@@ -196,7 +196,8 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def _gunicorn(config: Config) -> list[str]:
+def gunicorn(config: Config) -> list[str]:
+    """The command of the web server."""
     options = (
         f"-k gthread -w {config.web_processes} --threads 8 --bind {config.host}:{config.port} --no-control-socket "
         "--max-requests 5000 --max-requests-jitter 500 --graceful-timeout 3 --keep-alive 5 --log-level warning"

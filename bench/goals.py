@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.roster import CELERY, DRAMATIQ, HUEY, POSTGRESQL, PROCRASTINATE, RQ, SLUICE, SQLITE, Contender
+from bench.roster import (
+    CELERY,
+    DRAMATIQ,
+    FLOWER,
+    HUEY,
+    POSTGRESQL,
+    PROCRASTINATE,
+    RQ,
+    RQ_DASHBOARD,
+    SLUICE,
+    SQLITE,
+    Contender,
+)
 
 Run = dict[str, Any]  # what a results file holds
 
@@ -91,10 +103,12 @@ GOALS: Sequence[Goal] = [
     *_on_both("7", "first start after the resume, ms", "pause", "resumed_ms", 1000),
     *_on_both("8", "19 businesses beside a flood / alone x 20/19", "fairness", "slowdown", 1.2),
     *_on_both("9", "page of tasks p95, ms", "pages", "p95_ms", 25),
+    *_on_both("10", "list, page 1, p50, ms", "dashboards", "page_1_p50_ms", 1 / 20, peer=FLOWER),
+    *_on_both("10", "list, page 50, p50, ms", "dashboards", "page_50_p50_ms", 1 / 20, peer=FLOWER),
+    *_on_both("10", "list, page 50, p50, ms", "dashboards", "page_50_p50_ms", 1 / 50, peer=RQ_DASHBOARD),
     *_on_both("11", "worker's peak, MB", "memory", "worker_mb", 1.5, peer=HUEY),
     *_on_both("11", "horse's peak, MB", "memory", "horse_mb", 1.5, peer=HUEY),
     *_on_both("11", "worker's growth over the run", "memory", "worker_growth", 1.1),
     *_on_both("11", "horses' growth over the run", "memory", "horse_growth", 1.1),
     *_on_both("11", "broker memory, many waiting / few", "memory", "broker_growth", 1.1),
 ]
-NOT_HERE = {"10": "list fragment beside dashboards"}

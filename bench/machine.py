@@ -80,7 +80,7 @@ def _peers() -> str:
     python = PEERS / "python"
     if not python.exists():
         return "missing (make bench-peers)"
-    names = [one.distribution for one in PEER_LIST] + ["redis", "hiredis"]
+    names = [one.distribution for one in PEER_LIST if not one.is_missing] + ["redis", "hiredis"]
     script = "import sys, importlib.metadata as m; print(', '.join(f'{n} {m.version(n)}' for n in sys.argv[1:]))"
     return subprocess.check_output([python, "-c", script, *names], text=True).strip()
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.goals import GOALS, NOT_HERE, Goal, Run, ratios, values, verdict
+from bench.goals import GOALS, Goal, Run, ratios, values, verdict
 from bench.settings import RESULTS
 
 
@@ -47,8 +47,6 @@ def _goals(run: Run) -> Iterator[str]:
     for goal in GOALS:
         if goal.scenario in run["scenarios"]:
             yield _goal(run, goal)
-    for number, what in NOT_HERE.items():
-        yield f"| {number} | {what} | | | | | not measured |"
 
 
 def _goal(run: Run, goal: Goal) -> str:

@@ -25,16 +25,17 @@ class Contender:
     differs: str = ""
     distribution: str = ""
 
-    def commands(self, processes: int, redis: str) -> list[list[str]]:
-        """The command lines that start its workers."""
-        filled = [part.format(processes=processes, redis=redis) for part in self.workers]
+    def commands(self, processes: int, **places: str | int | Path) -> list[list[str]]:
+        """The command lines that start its workers, or a dashboard's web server; `places` are what they name."""
+        filled = [part.format(processes=processes, **places) for part in self.workers]
         line = [str(PEERS / filled[0]) if self.distribution else filled[0], *filled[1:]]
         return [line] * (1 if self.together else processes)
 
     @property
     def is_missing(self) -> bool:
-        """Whether its environment is not there: `make bench-peers` makes it."""
-        return bool(self.distribution) and not (PEERS / self.workers[0]).exists()
+        """Whether its environment is not there, or made before it took part: `make bench-peers` makes it."""
+        installed = f"python*/site-packages/{self.distribution.replace('-', '_')}-*.dist-info"
+        return bool(self.distribution) and not any((PEERS.parent / "lib").glob(installed))
 
 
 def _sluice(name: str, database: str) -> Contender:
@@ -86,5 +87,24 @@ PROCRASTINATE = _peer(
     share=0.1,
     database="postgresql",
 )
-PEER_LIST = (HUEY, DRAMATIQ, TASKIQ, CELERY, RQ, PROCRASTINATE)
+FLOWER = _peer(
+    "Flower",
+    "celery --quiet -A bench.contenders.celery flower --address=127.0.0.1 --port={port} --persistent=True "
+    "--db={folder}/flower",
+    module="flower",
+    distribution="flower",
+    differs="half of its tasks wait and half are done, since it keeps 100,000; they come from its state file, not from "
+    "events of workers; 50 rows a page instead of 15",
+)
+RQ_DASHBOARD = _peer(
+    "rq-dashboard",
+    "rq-dashboard --bind 127.0.0.1 --port {port} --redis-url {redis}",
+    module="rq_dashboard",
+    distribution="rq-dashboard",
+    differs="what is done never ran and is kept for ever instead of 500 s; it stands in a list of its own, so the "
+    "list of what waits is asked for; 50 rows a page instead of 8",
+)
+ENGINES = (HUEY, DRAMATIQ, TASKIQ, CELERY, RQ, PROCRASTINATE)
+DASHBOARDS = (FLOWER, RQ_DASHBOARD)
+PEER_LIST = ENGINES + DASHBOARDS
 EVERYBODY = SLUICE + PEER_LIST

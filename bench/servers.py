@@ -20,7 +20,7 @@ class Broker:
     """A Valkey on its own port of this machine that keeps nothing on disk."""
 
     def __init__(self, folder: Path) -> None:
-        port = _free_port()
+        port = free_port()
         self.url = f"redis://127.0.0.1:{port}/0"
         command = f"{get_binary_path()} --bind 127.0.0.1 --port {port} --loglevel warning --appendonly no"
         self._process = subprocess.Popen(
@@ -33,8 +33,9 @@ class Broker:
         until(self._answers)
 
     def empty(self) -> None:
-        """Forget everything."""
+        """Forget everything, and how often it was asked."""
         self._redis.flushall()
+        self._redis.config_resetstat()
 
     def cpu_seconds(self) -> float:
         """The CPU time it has used."""
@@ -44,6 +45,11 @@ class Broker:
     def kilobytes(self) -> float:
         """The memory that its data and connections take."""
         return float(self._redis.info("memory")["used_memory"]) / 1024
+
+    def calls(self, command: str) -> int:
+        """How often it was asked to do this since it was emptied."""
+        told = self._redis.info("commandstats").get(f"cmdstat_{command}", {})
+        return int(told.get("calls", 0))
 
     def stop(self) -> None:
         """Kill it; there is nothing to keep."""
@@ -94,6 +100,7 @@ class PostgreSQL:
             return str(answer.scalar()) if answer.returns_rows else ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

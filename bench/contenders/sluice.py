@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -11,11 +12,12 @@ from sqlalchemy import func, insert, select
 from jobs import queue, submit_many, task_types
 from jobs import submit as submit_task
 from jobs.models import Attempt, Task
-from tenants import businesses
+from tenants import accounts, businesses, members
 from tenants.database import Sessions, connect, migrate, transaction
-from tenants.models import Business
+from tenants.models import Business, Role
 
 BUSINESSES = [f"b{number}" for number in range(4)]
+EMAIL, PASSWORD = "admin@example.com", "nobody would guess this one"
 _CHUNK = 10_000
 
 
@@ -51,10 +53,24 @@ def submit_all(count: int, first: int) -> None:
     flush()
 
 
+def add_admin() -> int:
+    """Somebody who runs the first business and knows PASSWORD; the id of the business."""
+    with transaction() as session:
+        user = accounts.register(session, EMAIL, "Admin", PASSWORD)
+        business = businesses.find(session, BUSINESSES[0])
+        assert business
+        members.add(session, business, user, Role.ADMIN)
+        return business.id
+
+
 def add(tasks: Any, task_type: str = "bench.nothing", user_id: int | None = None) -> None:
     """Insert tasks, given as (business id, number), in one transaction."""
     same = {"task_type": task_type, "queue": "bench", "user_id": user_id}
-    rows = ({**same, "business_id": business_id, "payload": {"number": number}} for business_id, number in tasks)
+    insert_tasks({**same, "business_id": business_id, "payload": {"number": number}} for business_id, number in tasks)
+
+
+def insert_tasks(rows: Iterator[dict[str, Any]]) -> None:
+    """Insert tasks, all with the same columns, in one transaction."""
     with transaction() as session:
         while chunk := list(islice(rows, _CHUNK)):
             session.execute(insert(Task), chunk)

@@ -17,9 +17,8 @@ from bench.contenders import sluice
 from config import Config
 from jobs import filling, lists, task_types
 from jobs.filters import TaskFilter, View
-from tenants import accounts, businesses, members
+from tenants import accounts, members
 from tenants.database import Sessions, transaction
-from tenants.models import Role
 from tenants.permissions import Actor
 
 _PATHS = {View.ALL: "tasks", View.ACTIVE: "active", View.HISTORY: "history"}
@@ -32,22 +31,18 @@ _REPEATS = 2
 ready = sluice.ready
 
 
-def sow(tasks: int) -> float:
+def sow(tasks: int, **how: int) -> float:
     """Fill the database; the seconds it took."""
     task_types.load(())
     began = time.perf_counter()
     with transaction() as session:
-        filling.fill(session, filling.Plan(tasks))
-    with transaction() as session:
-        user = accounts.register(session, "admin@example.com", "Admin", secrets.token_urlsafe())
-        business = businesses.find(session, sluice.BUSINESSES[0])
-        assert business
-        members.add(session, business, user, Role.ADMIN)
-    _tidy()
+        filling.fill(session, filling.Plan(tasks, **how))
+    sluice.add_admin()
+    tidy()
     return time.perf_counter() - began
 
 
-def _tidy() -> None:
+def tidy() -> None:
     """What PostgreSQL would do by itself some minutes later, in the middle of the measurement."""
     engine = Sessions.kw["bind"]
     if engine.dialect.name == "postgresql":
@@ -99,7 +94,7 @@ def _times(view: View, wanted: TaskFilter) -> list[float]:
             one.append((time.perf_counter() - began) * 1000)
         times.append(min(one))
         with transaction(read_only=True) as session:
-            older = lists.search(session, _admin(), wanted).older
+            older = lists.search(session, admin(), wanted).older
         if older is None:
             break
         wanted = replace(wanted, after=older, before="")
@@ -118,7 +113,7 @@ def _asker(view: View) -> Callable[[TaskFilter], None]:
 
     def domain(wanted: TaskFilter) -> None:
         with transaction(read_only=True) as session:
-            lists.search(session, _admin(), wanted)
+            lists.search(session, admin(), wanted)
 
     return page if f"/b/<business>/{_PATHS[view]}" in routes else domain
 
@@ -142,7 +137,7 @@ def _client() -> tuple[FlaskClient, set[str]]:
         )
         client = app.test_client()
         with transaction() as session:
-            token = accounts.begin_login(session, _admin().user, "192.0.2.1")
+            token = accounts.begin_login(session, admin().user, "192.0.2.1")
         with client.session_transaction() as cookie:
             cookie["_user_id"], cookie["_fresh"] = token, True
         _made["client"] = client, {one.rule for one in app.url_map.iter_rules()}
@@ -151,10 +146,11 @@ def _client() -> tuple[FlaskClient, set[str]]:
     return _made["client"]
 
 
-def _admin() -> Actor:
+def admin() -> Actor:
+    """Whoever runs the first business."""
     if not _actors:
         with transaction(read_only=True) as session:
-            user = accounts.find(session, "admin@example.com")
+            user = accounts.find(session, sluice.EMAIL)
             assert user
             _actors.append(members.enter(session, user, sluice.BUSINESSES[0]))
     return _actors[0]

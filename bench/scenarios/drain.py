@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bench import tree
 from bench.arena import Arena
-from bench.roster import EVERYBODY
+from bench.roster import ENGINES, SLUICE
 
-CONTENDERS = EVERYBODY
+CONTENDERS = SLUICE + ENGINES
 MAX_ROUNDS = None
 
 

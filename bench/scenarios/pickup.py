@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 
 from bench.arena import Arena
-from bench.roster import EVERYBODY
+from bench.roster import ENGINES, SLUICE
 from bench.starts import Void
 
-CONTENDERS = EVERYBODY
+CONTENDERS = SLUICE + ENGINES
 MAX_ROUNDS = None
 _A_SECOND = 20.0
 

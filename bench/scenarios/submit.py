@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bench.arena import Arena
-from bench.roster import EVERYBODY
+from bench.roster import ENGINES, SLUICE
 
-CONTENDERS = EVERYBODY
+CONTENDERS = SLUICE + ENGINES
 MAX_ROUNDS = None
 
 
