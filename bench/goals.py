@@ -111,4 +111,6 @@ GOALS: Sequence[Goal] = [
     *_on_both("11", "worker's growth over the run", "memory", "worker_growth", 1.1),
     *_on_both("11", "horses' growth over the run", "memory", "horse_growth", 1.1),
     *_on_both("11", "broker memory, many waiting / few", "memory", "broker_growth", 1.1),
+    *_on_both("11", "web server's growth over its requests", "growth", "web_growth", 1.1),
+    *_on_both("11", "scheduler's growth over its beats", "growth", "scheduler_growth", 1.1),
 ]

@@ -28,10 +28,11 @@ def run(name: str, settings: Settings, postgresql: PostgreSQL, steadiness: Stead
     """The rounds of a scenario that count."""
     scenario = importlib.import_module(f"bench.scenarios.{name}")
     counted = min(settings.rounds, scenario.MAX_ROUNDS or settings.rounds)
+    discarded = getattr(scenario, "DISCARDED", settings.discarded)
     there = [one for one in scenario.CONTENDERS if not one.is_missing]
     rounds = []
-    for number in range(settings.discarded + counted):
-        say(f"{name}: round {number + 1} of {settings.discarded + counted}")
+    for number in range(discarded + counted):
+        say(f"{name}: round {number + 1} of {discarded + counted}")
         steadiness.new_round()
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as folder:
             broker = Broker(Path(folder))
@@ -39,7 +40,7 @@ def run(name: str, settings: Settings, postgresql: PostgreSQL, steadiness: Stead
                 rounds.append(_round(scenario, _rotated(there, number), steadiness, (settings, broker, postgresql)))
             finally:
                 broker.stop()
-    return rounds[settings.discarded :]
+    return rounds[discarded:]
 
 
 def _round(

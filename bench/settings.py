@@ -11,7 +11,7 @@ PEERS = ROOT / "var" / "peers" / "bin"
 PRODUCT = ROOT / "var" / "product" / "bin" / "python"  # what an installation has, without what tests need
 RESULTS = ROOT / "bench" / "results"
 
-SCENARIOS = ("drain", "pickup", "submit", "pause", "fairness", "memory", "pages", "dashboards")
+SCENARIOS = ("drain", "pickup", "submit", "pause", "fairness", "memory", "growth", "pages", "dashboards")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Processes as the kernel counts them: CPU with reaped children, and peak memory."""
+"""Processes as the kernel counts them: CPU with reaped children, and memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,21 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 def peak_megabytes(pid: int) -> float:
     """The most memory that a process had resident so far; 0 when it is gone."""
+    return _megabytes(pid, "VmHWM")
+
+
+def resident_megabytes(pid: int) -> float:
+    """The memory that a process has resident now; 0 when it is gone."""
+    return _megabytes(pid, "VmRSS")
+
+
+def _megabytes(pid: int, name: str) -> float:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    peak = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(peak[0].split()[1]) / 1024 if peak else 0.0
+    found = [line for line in status.splitlines() if line.startswith(f"{name}:")]
+    return int(found[0].split()[1]) / 1024 if found else 0.0
 
 
 def _ticks(pid: int) -> int:
