@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tenants.clock import clock
 from tenants.models import Business
@@ -120,6 +120,54 @@ def test_from_the_list_to_a_task_and_back(visit: Visit, shop: Business, cast: Ca
     opened.get_by_role("link", name="Later").click()
     expect(opened.locator("#tasks-details")).to_be_visible()
     ben.keyboard.press("Escape")
+    expect(dialog(ben)).to_be_hidden()
+    expect(ben).to_have_url(re.compile("/account$"))
+
+
+def test_what_is_closed_while_its_content_settles_stays_closed(visit: Visit, shop: Business, cast: Cast) -> None:
+    rows.task(shop, cast.ben, next_try_at=tomorrow(), title="Later")
+    ben = visit("ben")
+    opened = background(ben, shop)
+    opened.get_by_role("link", name="Later").click()
+    expect(opened.locator("#tasks-details")).to_be_visible()
+    ben.go_back()
+    expect(opened.locator("#background-list")).to_be_visible()
+    ben.evaluate(
+        """() => {
+            let closed = false;
+            document.addEventListener("htmx:finally:swap", () => { if (closed) document.body.dataset.settled = ""; });
+            const watch = new MutationObserver(() => {
+                if (!document.getElementById("tasks-details")) return;
+                watch.disconnect();
+                document.getElementById("dialog").close();
+                closed = true;
+            });
+            watch.observe(document.getElementById("dialog-body"), { childList: true });
+        }"""
+    )
+    opened.get_by_role("link", name="Later").click()
+    expect(ben.locator("body")).to_have_attribute("data-settled", "")
+    expect(ben).to_have_url(re.compile("/account$"))
+    expect(dialog(ben)).to_be_hidden()
+
+
+def test_an_answer_that_comes_after_escape_opens_nothing(visit: Visit, shop: Business, cast: Cast) -> None:
+    id_ = rows.task(shop, cast.ben, next_try_at=tomorrow(), title="Later")
+    ben = visit("ben")
+    opened = background(ben, shop)
+    held: list[Route] = []
+    ben.route(f"**/tasks/{id_}", lambda route: held.append(route))  # noqa: PLW0108 - Playwright asks for its arity
+    ben.evaluate(
+        """() => document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+            if (ctx.request.action.includes("/tasks/")) document.body.dataset.answered = "";
+        })"""
+    )
+    with ben.expect_request(f"**/tasks/{id_}"):
+        opened.get_by_role("link", name="Later").click()
+    ben.keyboard.press("Escape")
+    expect(ben).to_have_url(re.compile("/account$"))
+    held[0].continue_()
+    expect(ben.locator("body")).to_have_attribute("data-answered", "")
     expect(dialog(ben)).to_be_hidden()
     expect(ben).to_have_url(re.compile("/account$"))
 

@@ -41,7 +41,7 @@ on("htmx:before:swap", () => {
 });
 on("htmx:after:swap", ({ detail: { ctx } }) => {
   if (ctx.swap === "none") return;
-  if (ctx.target?.id === "dialog-body") openDialog();
+  if (isOurs(ctx)) openDialog(ctx);
   if (ctx.target?.id === "palette-list") offer();
   if (ctx.response.status === 422) $("dialog").querySelector("[aria-invalid]")?.focus();
   if (ctx.sourceElement.closest?.("[role=search]")) say(`${document.querySelector("[data-count]")?.textContent} tasks`);

@@ -1,7 +1,16 @@
 "use strict"; // The one dialog: what a link marked data-dialog asks for appears in it. What is marked data-view has an address.
-let opener = null, typed = false;
+let opener = null, typed = false, asked = null; // asked: the request whose answer the dialog waits for
 on("click", (event) => { opener = event.target.closest("[data-dialog]:not(#dialog *)") || opener; });
-function openDialog() {
+const isOurs = (ctx) => ctx.target?.id === "dialog-body";
+on("htmx:config:request", ({ detail: { ctx } }) => { if (isOurs(ctx)) asked = ctx; });
+on("htmx:before:swap", (event) => {
+  const { ctx } = event.detail;
+  if (!isOurs(ctx)) return;
+  if (ctx !== asked) event.preventDefault(); // the dialog was closed, or asked for something else, meanwhile
+  ctx.stood = $("dialog").open;
+});
+function openDialog(ctx) {
+  if (ctx.stood && !$("dialog").open) return; // it was closed while its content settled
   typed = false;
   if (!$("dialog").open) $("dialog").showModal();
   ($("dialog").querySelector("[autofocus]") || $("dialog-title"))?.focus();
@@ -17,6 +26,7 @@ on("input", (event) => { if (event.target.closest("#dialog") && event.target.typ
 document.addEventListener("cancel", (event) => { if (event.target === $("dialog") && typed) event.preventDefault(); }, true);
 document.addEventListener("close", (event) => {
   if (event.target !== $("dialog")) return;
+  asked = null;
   document.body.append($("toasts"));
   $("dialog-body").replaceChildren();
   refocus();
