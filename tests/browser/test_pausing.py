@@ -123,6 +123,13 @@ def test_ada_pauses_a_type_in_two_businesses_and_somebody_unknown_in_none(
     expect(opened.get_by_role("checkbox", name="Globex")).to_be_checked()
 
 
+def test_what_folds_has_one_arrow(ada: Page, shop: Business) -> None:
+    opened = open_pause_dialog(ada)
+    summary = opened.locator("summary").filter(has_text="Only some task types?")
+    expect(summary.locator(".icon")).to_have_count(1)
+    assert summary.evaluate("(one) => getComputedStyle(one, '::before').content") == "none"
+
+
 def test_a_reason_that_was_just_typed_does_not_swallow_the_click(ada: Page, shop: Business, bens: list[int]) -> None:
     opened = open_pause_dialog(ada)
     tick(opened, "Ben Ito")

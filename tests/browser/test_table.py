@@ -11,7 +11,7 @@ from jobs.models import Task
 from tenants.database import transaction
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import column, rows
+from tests.browser.people import column, row, rows
 from tests.browser.stack import tomorrow
 from tests.factories import Cast
 from tests.webapp.rows import task
@@ -150,6 +150,20 @@ def test_a_change_of_search_or_order_leads_to_the_first_page(ada: Page, many: li
     expect(ada).to_have_url(re.compile(r"\?q=ben&size=25$"))
     count(ada, "25 of 60")
     assert rows(ada) == many[:-26:-1]
+
+
+@pytest.mark.parametrize("path", ["tasks", "active", "history", "background-tasks"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_title_without_end_takes_two_lines(visit: Visit, shop: Business, cast: Cast, path: str, width: int) -> None:
+    state = {} if path == "history" else {"next_try_at": tomorrow()}
+    short, long = (
+        task(shop, cast.ben, "failed" if path == "history" else "pending", title=title, **state)
+        for title in ("Sums", "W" * 200)
+    )
+    page = visit("ben" if path == "background-tasks" else "ada", viewport={"width": width, "height": 900})
+    page.goto(f"/b/{shop.slug}/{path}")
+    heights = [(row(page, one).bounding_box() or {})["height"] for one in (short, long)]
+    assert heights[1] - heights[0] < 30, heights
 
 
 def test_nothing_yet_and_nothing_found_are_told_apart(ada: Page, shop: Business, cast: Cast) -> None:
