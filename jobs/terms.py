@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 FIELDS = ("user", "type", "state", "id", "failure")
-_TERM = re.compile(rf'(?:(?P<field>{"|".join(FIELDS)}):)?(?:"(?P<quoted>[^"]*)"?|(?P<plain>\S+))', re.IGNORECASE)
+_TERM = re.compile(rf'(?:(?P<field>{"|".join(FIELDS)}):)?(?:"(?P<quoted>[^"]*)"?|(?P<plain>\S*))', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
