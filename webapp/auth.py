@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, request, session, url_for
 from flask_limiter import RequestLimit
+from flask_login import current_user
 from limits import parse
 
 from tenants import accounts, audit, demo
@@ -56,7 +57,7 @@ def login() -> Response:
     user = _authenticated(form) if form.validate_on_submit() else None
     if user is None:
         status = 422 if form.is_submitted() else 200
-        return htmx.page("auth/login.html", status=status, form=form, **_demo())
+        return htmx.page("auth/login.html", status=status, form=form, has_ended=_has_ended(), **_demo())
     take_back()
     begin(user)
     return htmx.leave(local_path(form.next.data) or url_for("home.index"))
@@ -71,6 +72,11 @@ def logout() -> Response:
         user = ended.user
         audit.record_login(db.session, user, user.email, outcome="logout", address=request.remote_addr)
     return htmx.leave(url_for("auth.login"))
+
+
+def _has_ended() -> bool:
+    """Whether the browser brings a login that was left alone for too long, or ended elsewhere."""
+    return "_user_id" in session and not current_user.is_authenticated
 
 
 def _demo() -> dict[str, Any]:

@@ -53,6 +53,22 @@ def test_a_login_leads_back_to_the_page_that_was_asked_for(app: Flask) -> None:
     assert log_in(browser, ADA, next=str(wanted)).location == wanted
 
 
+def test_whose_login_has_ended_is_told_and_comes_back_to_the_page(app: Flask, cast: Cast) -> None:
+    browser = Browser(app)
+    told = "Your login has ended."
+    assert told not in browser.get("/login?next=/account").text
+    log_in(browser, ADA)
+    with transaction() as session:
+        accounts.end_all_logins(session, cast.ada.user)
+    asked = browser.get("/b/acme/tasks?q=ben", 302).response
+    page = browser.get(str(asked.location))
+    assert told in page.text
+    assert page.all("p", role="alert")
+    log_in(browser, ADA, next="/b/acme/tasks?q=ben")
+    browser.post("/logout")
+    assert told not in browser.get("/login").text
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [
