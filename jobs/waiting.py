@@ -35,11 +35,12 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """The main cause of a wait, in words. No `starts_at`: nobody knows."""
+    """The main cause of a wait, in words. No `starts_at`: nobody knows. A pause holds `since` then."""
 
     kind: Kind
     text: str
     starts_at: datetime | None = None
+    since: datetime | None = None
 
 
 def why(session: Session, by: Actor, task: Task) -> Reason | None:
@@ -67,7 +68,7 @@ def _paused(session: Session, by: Actor, task: Task, now: Standing) -> Reason | 
         return None
     pause = pauses.of_tasks(session, by, [id_])[id_]
     author = pause.creator.name if pause.creator else "Sluice"
-    return Reason(Kind.PAUSE, f"Paused by {author}: {pause.reason}", pause.until)
+    return Reason(Kind.PAUSE, f"Paused by {author}: {pause.reason}", pause.until, pause.created_at)
 
 
 def _unknown(task: Task) -> Reason | None:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis import Redis
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs import limits, pauses, queue, services, submit, tasks, waiting
 from jobs.judge import Target
-from jobs.models import Attempt, Task
+from jobs.models import Attempt, Pause, Task
 from jobs.waiting import Kind, Reason
 from tenants.clock import clock
 from tenants.database import transaction
@@ -41,7 +41,8 @@ def test_a_pause_comes_first_with_its_end(db: Session, cast: Cast) -> None:
     id_ = submit("test.note", business="acme", user=BEN, start_at=ends)
     pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "too loud", until=ends)
     db.commit()
-    assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud", ends)
+    (pause,) = db.scalars(select(Pause))
+    assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud", ends, pause.created_at)
 
 
 def test_a_start_time_and_a_retry_name_their_time(db: Session, cast: Cast) -> None:

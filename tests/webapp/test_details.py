@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
-from jobs.models import Attempt, Entry
+from jobs.models import Attempt, Entry, Pause
 from tenants.clock import clock
 from tenants.database import transaction
 from tests.factories import Cast
@@ -44,8 +45,18 @@ def test_a_waiting_task_says_why(cast: Cast, ada: Browser) -> None:
     later = rows.task(cast.acme, cast.ben, next_try_at=datetime.now(UTC) + timedelta(hours=2))
     assert "Waits for its start time. Earliest start" in ada.get(f"/b/acme/tasks/{later}").text
     rows.pause(cast.acme, cast.ada, cast.ben, reason="too loud")
-    text = ada.get(f"/b/acme/tasks/{later}").text
-    assert "Paused by Ada Lovelace: too loud. Estimated start: unknown." in text
+    assert "Estimated start: unknown." in ada.get(f"/b/acme/tasks/{later}").text
+
+
+def test_a_paused_task_says_who_paused_it_why_since_when_and_until_when(cast: Cast, ben: Browser) -> None:
+    id_ = rows.task(cast.acme, cast.ben)
+    since, until = datetime(2025, 3, 1, 12, 30, 15, tzinfo=UTC), datetime(2099, 3, 2, 8, tzinfo=UTC)
+    paused = rows.pause(cast.acme, cast.ada, cast.ben, reason="too loud", created_at=since)
+    told = "Paused by Ada Lovelace: too loud. Since 01 Mar 2025, 12:30:15 , until"
+    assert f"{told} somebody resumes. Estimated start: unknown." in ben.get(f"/b/acme/tasks/{id_}").text
+    with transaction() as session:
+        session.execute(update(Pause).where(Pause.id == paused).values(until=until))
+    assert f"{told} 2 Mar 2099, 08:00 UTC ." in ben.get(f"/b/acme/tasks/{id_}").text
 
 
 def test_the_timeline_tells_attempts_with_waits_errors_and_lines(cast: Cast, ben: Browser) -> None:
