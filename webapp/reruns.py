@@ -29,7 +29,7 @@ def rerun(task_id: int) -> Response:
         forms.note(form, error)
         return _form_page(task_id, form, error)
     to = url_for("tasks.show", task_id=new)
-    return htmx.done(f"Task {new} runs task {task_id} again.", "tasks-changed", to=to, href=to)
+    return htmx.done(f"Task {new} runs task {task_id} again.", "tasks-changed", "reruns-changed", to=to, href=to)
 
 
 def _form_page(task_id: int, form: PayloadForm, error: SluiceError | None = None) -> Response:

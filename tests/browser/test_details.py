@@ -101,11 +101,17 @@ def test_what_a_script_says_follows_its_end_and_earlier_lines_come_on_demand(
     about = {"business_id": shop.id, "task_id": id_, "attempt": 1, "kind": "log"}
     with transaction() as session:
         session.add_all([Entry(at=clock(), text=f"line {n:04}", **about) for n in range(250)])
-    ada = opened(at_list(visit, shop), id_)
+    ada = opened(at_list(visit, shop, viewport=DESK), id_)
     lines = dialog(ada).locator(".log-line")
     expect(lines).to_have_count(200)
+    expect(lines.last).to_be_in_viewport()
     entry(id_, shop, "one more")
     expect(lines.last).to_contain_text("one more")
+    expect(lines.last).to_be_in_viewport()
+    ada.reload()
+    expect(ada.locator(".log-line").last).to_be_in_viewport()
+    ada.go_back()
+    opened(ada, id_)
     dialog(ada).get_by_role("link", name="Show earlier lines").click()
     expect(lines).to_have_count(251)
     entry(id_, shop, "and another")
@@ -173,6 +179,16 @@ def test_a_failed_task_runs_again_from_the_dialog(visit: Visit, shop: Business, 
     ada.get_by_role("button", name="Close").click()
     expect(ada).to_have_url(re.compile(r"/tasks\?size=25$"))
     expect(row(ada, id_).locator(".row-link")).to_be_focused()
+
+
+def test_the_page_of_a_task_links_to_what_runs_it_again_at_once(visit: Visit, shop: Business, cast: Cast) -> None:
+    id_ = task_row(shop, cast.ben, "failed", title="Sums")
+    ada = visit("ada")
+    ada.goto(f"/b/{shop.slug}/tasks/{id_}")
+    ada.get_by_role("link", name="Run again").click()
+    dialog(ada).get_by_role("button", name="Run again").click()
+    expect(ada.get_by_role("main")).to_contain_text("Run again as #")
+    expect(ada).to_have_url(re.compile(rf"/tasks/{id_}$"))
 
 
 def test_a_deleted_final_task_comes_back_with_undo(visit: Visit, shop: Business, cast: Cast) -> None:

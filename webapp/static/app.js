@@ -46,8 +46,13 @@ on("htmx:after:swap", ({ detail: { ctx } }) => {
   if (ctx.response.status === 422) $("dialog").querySelector("[aria-invalid]")?.focus();
   if (ctx.sourceElement.closest?.("[role=search]")) say(`${document.querySelector("[data-count]")?.textContent} tasks`);
   if (place && document.activeElement === document.body) focusNear(place);
-  document.querySelectorAll("[data-follow]").forEach((log) => { if (log.atEnd) log.scrollTop = log.scrollHeight; });
+  followLogs();
 });
+function followLogs() { // what is new of a running task begins at its end
+  for (const log of document.querySelectorAll("[data-follow]"))
+    if (log.atEnd ?? log.closest("[data-runs]")) log.scrollTop = log.scrollHeight;
+}
+on("DOMContentLoaded", followLogs);
 function focusNear({ here, next }) {
   const row = $(here) || $(next);
   const stop = row?.querySelector("a, button") || document.querySelector("h1");
