@@ -2,6 +2,7 @@
 
 from jobs.attempts import Interrupted, Retry, TimedOut
 from jobs.context import TaskContext
+from jobs.hosts import node_lookup
 from jobs.inline import Held, Inline, run_inline
 from jobs.submitting import submit, submit_many
 from jobs.task_types import task_type
@@ -15,6 +16,7 @@ __all__ = [
     "Retry",
     "TaskContext",
     "TimedOut",
+    "node_lookup",
     "run_inline",
     "submit",
     "submit_many",

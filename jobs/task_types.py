@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import random
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -48,6 +48,7 @@ class TaskType:
     max_running: int | None = None
     late_after: float | None = None
     retention_days: float | None = None
+    show_result: Callable[[Any], str | Mapping[str, Any]] | None = None
 
     @property
     def late_seconds(self) -> float:
@@ -72,6 +73,7 @@ class TaskType:
                 "seconds, more than 0 and a year at most",
             ),
             ("retention_days", self.retention_days is None or _is_days(self.retention_days), "days, more than 0"),
+            ("show_result", self.show_result is None or callable(self.show_result), "a function of the result"),
         ):
             if not is_good:
                 raise ValueError(f"task type {self.name!r}: {field} must be {rule}, not {getattr(self, field)!r}")
@@ -104,6 +106,7 @@ def task_type(
     max_running: int | None = None,
     late_after: float | None = None,
     retention_days: float | None = None,
+    show_result: Callable[[Any], str | Mapping[str, Any]] | None = None,
 ) -> Callable[[_Handler], _Handler]:
     """Register the function below as the handler of a task type.
 
@@ -111,6 +114,7 @@ def task_type(
     result (JSON), raises `Retry`, or raises anything else to fail. At most `max_running` tasks of the type run at
     once in each business; a limit that is set for a business counts instead. One that runs for more than `late_after`
     seconds is marked on pages. What is over is kept for `retention_days`, else as long as the setting says.
+    `show_result` makes a text, or values by their names, of a result, for its page.
     ValueError for a setting that cannot be.
     """
     if not _NAME.fullmatch(name) or not _NAME.fullmatch(queue):
@@ -137,6 +141,7 @@ def task_type(
             max_running=max_running,
             late_after=late_after,
             retention_days=retention_days,
+            show_result=show_result,
         )
         standing = _registry.get(name)
         if standing and _place(standing.handler) != _place(handler):  # a module that is imported again is the same

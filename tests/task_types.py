@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from sqlalchemy import update
 
-from jobs import Interrupted, Retry, TaskContext, attempts, submit, task_type
+from jobs import Interrupted, Retry, TaskContext, attempts, node_lookup, submit, task_type
 from jobs.models import Task
 from tenants.database import transaction
 
@@ -64,6 +64,23 @@ def talk(task: TaskContext, *, lines: int = 2, seconds: float = 0.0) -> None:
             task.log(f"line {number} \x00 \ud800")
         task.progress(lines, lines)
         time.sleep(seconds)
+
+
+@node_lookup
+def node(business: str, id_: object) -> dict[str, object] | None:
+    if id_ == "broken":
+        raise LookupError("no such table")
+    return None if id_ == "unknown" else {"Name": f"<b>Pump {id_}</b>", "Site": business, "Bar": 2.5}
+
+
+def _in_words(result: dict[str, Any]) -> str | dict[str, Any]:
+    rows: int = result["rows"]
+    return f"<i>{rows}</i> rows\nand no more" if result["text"] else {"Rows": rows, "Half": rows // 2}
+
+
+@task_type("test.shown", title="Show the result in words", show_result=_in_words, secrets=("node_id",))
+def shown(task: TaskContext, *, node_id: str = "") -> None:
+    return None
 
 
 @task_type("test.odd", title="Odd result")

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Response, g, make_response, request, send_file
 
-from jobs import failures, files, history, lists, reruns, tasks, waiting
+from jobs import failures, files, history, hosts, lists, reruns, tasks, waiting
 from jobs.history import Kind, Moment
 from jobs.models import Attempt, Task
 from jobs.pages import Row
@@ -85,8 +85,11 @@ def _blocks(moments: Sequence[Moment]) -> list[list[Moment]]:
 def _outcome(row: Row) -> dict[str, Any]:
     attempts: Sequence[Attempt] = tasks.attempts(db.session, g.actor, row.task.id)
     last = attempts[-1] if attempts else None
+    result = last.result if last else None
     return {
-        "result": last.result if last else None,
+        "result": result,
+        "shown_result": hosts.result(row.task, result),
+        "node": hosts.node(g.actor.business.slug, row.task),
         "last": last,
         "file": _kind(row.task) if _has_file(row.task) else None,
     }
