@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -68,6 +69,18 @@ def test_a_member_of_elsewhere_gets_no_badge(cast: Cast, as_user: Callable[..., 
     ]
     assert [one.status_code for one in answers] == [404, 404]
     assert answers[0].data == answers[1].data
+
+
+def test_what_waits_for_a_time_says_for_which(cast: Cast, ben: Browser) -> None:
+    later = datetime(2099, 3, 2, 8, tzinfo=UTC)
+    rows.task(cast.acme, cast.ben, next_try_at=later)
+    assert "Starts 02 Mar 2099, 08:00" in ben.get("/b/acme/background-tasks").text
+    rows.task(cast.acme, cast.ben, next_try_at=later, attempts=1)
+    assert "Next attempt 02 Mar 2099, 08:00" in ben.get("/b/acme/background-tasks").text
+    rows.pause(cast.acme, cast.ada, cast.ben, reason="too loud")
+    text = ben.get("/b/acme/background-tasks").text
+    assert "Paused by Ada Lovelace: too loud" in text
+    assert "Mar 2099" not in text
 
 
 def test_what_one_may_do_with_each(cast: Cast, ben: Browser) -> None:
