@@ -25,10 +25,21 @@ def init_app(app: Flask) -> None:
     """Give the filters and the icons to the templates."""
     times = (time, moment, until, clock_time, duration)
     words = (state_label, priority_label, rate_label, type_title)
-    filters = (*times, *words, number, pretty_json, folded_json)
+    filters = (*times, *words, number, pretty_json, folded_json, escaped_controls)
     app.jinja_env.filters.update({one.__name__: one for one in filters})
     app.jinja_env.globals |= {"static_url": static_url, "icon": icon}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+
+# What a terminal acts on and no page shows, and what turns the direction of the text around it.
+_CONTROLS = {one: f"\\x{one:02x}" for one in (*range(9), *range(11, 32), *range(127, 160))} | {
+    one: f"\\u{one:04x}" for one in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def escaped_controls(text: str) -> str:
+    """What a handler or a script said, with control characters as Python writes them; tabs and line ends stay."""
+    return text.translate(_CONTROLS)
 
 
 def time(value: datetime | None) -> Markup:

@@ -95,6 +95,13 @@ def test_a_long_log_comes_in_pages_of_ever_more_lines(cast: Cast, ben: Browser) 
     assert ben.get(f"/b/acme/tasks/{id_}?lines=7").text.count("line 0") == 200
 
 
+def test_control_characters_of_logs_and_output_are_seen(cast: Cast, ben: Browser) -> None:
+    for task_type in ("test.count", "script.execute"):
+        id_ = rows.task(cast.acme, cast.ben, "running", task_type=task_type)
+        rows.entry(id_, cast.acme, "\x1b[31mred <b>")
+        assert r"\x1b[31mred <b>" in ben.get(f"/b/acme/tasks/{id_}").text
+
+
 def test_what_a_script_printed_stands_apart(cast: Cast, ben: Browser) -> None:
     id_ = rows.task(cast.acme, cast.ben, "completed", task_type="script.execute", payload={"script": "runs"})
     log(id_, cast.acme.id, 2)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask, url_for
 
-from webapp.formats import duration
+from webapp.formats import duration, escaped_controls
 from webapp.links import link
 
 
@@ -28,6 +28,11 @@ from webapp.links import link
 )
 def test_two_units_say_enough(seconds: float, words: str) -> None:
     assert duration(timedelta(seconds=seconds)) == words
+
+
+def test_control_characters_are_seen_and_all_others_stay() -> None:
+    assert escaped_controls("a\tb\nc ü 漢 🙂") == "a\tb\nc ü 漢 🙂"
+    assert escaped_controls("\x1b[31mred\x07 \x7f\x85 \u202exe") == r"\x1b[31mred\x07 \x7f\x85 \u202exe"
 
 
 def test_a_link_of_a_template_is_what_flask_says(app: Flask) -> None:
