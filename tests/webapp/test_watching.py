@@ -91,6 +91,7 @@ def test_what_runs_too_long_is_marked_and_can_be_found(cast: Cast, ada: Browser)
     page = ada.get("/b/acme/active?late=1")
     assert page.rows() == [late]
     assert page.all("tr", id_=f"task-{late}", class_="is-late")
+    assert page.text.count("Running too long") == 3, "in words, beside the names of the filter"
 
 
 def test_each_queue_tells_what_waits_and_since_when(cast: Cast, ada: Browser) -> None:
