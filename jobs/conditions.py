@@ -64,10 +64,18 @@ def matching(session: Session, business_id: int, wanted: TaskFilter, standing: S
     asked = [*_chosen(wanted)]
     for number, term in enumerate(wanted.terms):
         asked.append(_meant(session, business_id, term, standing, f"term_{number}"))
-    users = [target.user_id for target in standing.pauses.values()]
-    if wanted.state is State.PAUSED and None not in users:
-        asked.append(of_users(users, "paused"))  # nobody else's is: a help for finding them
     return asked
+
+
+def of_paused(standing: Standing) -> list[Condition]:
+    """Whose tasks the paused ones are, if pauses are about users only: a help for finding them."""
+    users = [target.user_id for target in standing.pauses.values()]
+    return [] if None in users else [of_users(users, "paused")]
+
+
+def of_canceled(deleted: Collection[int]) -> list[Condition]:
+    """That of what is being canceled these are meant only. Mostly nothing, and then nothing is looked up row by row."""
+    return [Condition(_CANCELED_SOON, {"deleted": list(deleted)})] if deleted else []
 
 
 @functools.lru_cache(maxsize=256)
@@ -246,17 +254,18 @@ def _id(written: str) -> int | None:
 
 
 _NOT_GONE = Task.id.not_in(bindparam("gone", expanding=True))
+_CANCELED_SOON = or_(Task.state != State.CANCELLING, Task.id.in_(bindparam("deleted", expanding=True)))
 
 
-def there(session: Session, business_id: int) -> list[Condition]:
-    """That a task was not deleted: a final one is gone at once, though that can be undone. Mostly nothing."""
-    ids = [id_ for id_, of, state in session.execute(_deleted()) if of == business_id and state in FINAL]
-    return [Condition(_NOT_GONE, {"gone": ids})] if ids else []
+def there(session: Session, business_id: int) -> tuple[list[Condition], list[int]]:
+    """That a task was not deleted: a final one is gone at once, though that can be undone. Mostly nothing.
 
-
-def deleted_waiting(session: Session, business_id: int) -> list[int]:
-    """The tasks that were deleted while they waited, as long as that can be undone: Cancelling, and soon Canceled."""
-    return [id_ for id_, of, state in session.execute(_deleted()) if of == business_id and state == State.CANCELLING]
+    And the tasks that were deleted while they waited, as long as that can be undone: Cancelling, and soon Canceled.
+    """
+    found = [(id_, state) for id_, of, state in session.execute(_deleted()) if of == business_id]
+    gone = [id_ for id_, state in found if state in FINAL]
+    waited = [id_ for id_, state in found if state == State.CANCELLING]
+    return [Condition(_NOT_GONE, {"gone": gone})] if gone else [], waited
 
 
 @functools.cache

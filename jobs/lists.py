@@ -57,11 +57,20 @@ class Tab(enum.StrEnum):
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked for: where, and under which conditions."""
+    """What is asked for: where, and under which conditions.
+
+    `of_state` holds for the chosen state only, and `deleted` are those that were while they waited.
+    """
 
     scope: Scope
-    asked: Sequence[Condition]
+    others: Sequence[Condition]
     all_states: frozenset[State]  # whatever state is chosen
+    of_state: Sequence[Condition] = ()
+    deleted: Sequence[int] = ()
+
+    @property
+    def asked(self) -> Sequence[Condition]:
+        return [*self.others, *self.of_state]
 
     @property
     def only(self) -> Clauses:
@@ -80,7 +89,7 @@ def search(session: Session, by: Actor, wanted: TaskFilter) -> Page:
 def counts(session: Session, by: Actor, wanted: TaskFilter) -> dict[State | None, Count]:
     """How many tasks there are in each state of the view under the other filters, and in all (None)."""
     question = _question(session, by, replace(wanted, state=None))
-    return _none(wanted.view.states) | _counted(session, question)
+    return _none(wanted.view.states) | _told(session, question, _counted(session, question))
 
 
 def own(session: Session, by: Actor, tab: Tab, wanted: TaskFilter) -> Page:
@@ -125,25 +134,30 @@ def last_id(session: Session, by: Actor) -> int:
 
 def _question(session: Session, by: Actor, wanted: TaskFilter, *more: Condition) -> _Question:
     standing = judge.standing(session, by.business.id)
-    asked = [*conditions.visible(by), *conditions.matching(session, by.business.id, wanted, standing)]
-    asked += [*conditions.there(session, by.business.id), *more]
+    there, deleted = conditions.there(session, by.business.id)
+    others = [*conditions.visible(by), *conditions.matching(session, by.business.id, wanted, standing), *there, *more]
+    of_state: list[Condition] = []
     states = frozenset(wanted.view.states)
     if wanted.late:
         states &= {State.RUNNING, State.CANCELLING}
-    for one in asked:
+    for one in others:
         states &= {one.state} if one.state else states
     shown = states & {wanted.state} if wanted.state else states
-    if wanted.state is State.CANCELED and (deleted := conditions.deleted_waiting(session, by.business.id)):
-        # Listed where they will be. Mostly there are none, and then nothing is looked up row by row.
-        asked.append(Condition(_CANCELED_SOON, {"deleted": deleted}))
-        shown = states & {State.CANCELED, State.CANCELLING}
-    alone = next((one for one in asked if one.width == 1), None)
+    if wanted.state is State.PAUSED:
+        of_state = conditions.of_paused(standing)
+    elif wanted.state is State.CANCELED and (of_state := conditions.of_canceled(deleted)):
+        shown = states & {State.CANCELED, State.CANCELLING}  # listed where they will be
+    asked = [*others, *of_state]
     days = tuple(one.clause for one in conditions.days(wanted))
-    return _Question(Scope(by.business.id, wanted.view, shown, standing, alone, days, _values(asked)), asked, states)
+    scope = Scope(by.business.id, wanted.view, shown, standing, _alone(asked), days, _values(asked))
+    return _Question(scope, others, states, of_state, deleted)
+
+
+def _alone(asked: Iterable[Condition]) -> Condition | None:
+    return next((one for one in asked if one.width == 1), None)
 
 
 _UP_TO = Task.id <= bindparam("last_id")
-_CANCELED_SOON = or_(Task.state != State.CANCELLING, Task.id.in_(bindparam("deleted", expanding=True)))
 _IS_THERE, _IS_GONE = Task.undo_until.is_(None), or_(Task.state != State.CANCELLING, Task.undo_until.is_not(None))
 
 
@@ -151,7 +165,7 @@ def _mine(session: Session, by: Actor, tab: Tab) -> _Question:
     """What was deleted while it waited stands where it will be: with what was canceled."""
     by.require(May.ENTER)
     mine, standing = conditions.of_users([by.user.id]), judge.standing(session, by.business.id)
-    asked, states = [mine, *conditions.there(session, by.business.id)], tab.states
+    asked, states = [mine, *conditions.there(session, by.business.id)[0]], tab.states
     if tab is Tab.PENDING:
         asked.append(Condition(_IS_THERE))
     elif tab is Tab.FAILED:
@@ -180,7 +194,9 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
     if backwards:
         shown = shown[::-1]
     newer, older = (beyond, behind) if backwards else (behind, beyond)
-    total = _of_states(counted, scope.states)
+    told = _told(session, question, counted)
+    is_canceled = wanted.state is State.CANCELED
+    total = _of_states(told, {State.CANCELED}) if is_canceled else _of_states(counted, scope.states)
     return Page(
         rows=_rows(session, shown, scope.standing),
         total=total.number,
@@ -188,7 +204,7 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         newer=pages.encode(newer),
         older=pages.encode(older),
         looked_back_to=_created(session, stop),
-        counts=_none(wanted.view.states) | counted,
+        counts=_none(wanted.view.states) | told,
     )
 
 
@@ -206,7 +222,7 @@ def _few_and_counts(session: Session, question: _Question) -> tuple[Sequence[Str
     """Strands that hold everything and little else, if there are any, and how many there are in all states."""
     if question.asked:
         few = gathering.source(session, question.scope, question.asked)
-        if question.all_states == question.scope.states:
+        if question.all_states == question.scope.states and not question.of_state:
             return few, count_states(session, question.scope, question.asked, few)
         return few, _counted(session, question)
     counted = _counted(session, question)  # indexes know it, and so whether it is little
@@ -218,9 +234,19 @@ def _few_and_counts(session: Session, question: _Question) -> tuple[Sequence[Str
 
 
 def _counted(session: Session, question: _Question) -> dict[State | None, Count]:
-    scope = replace(question.scope, states=question.all_states)
-    few = gathering.source(session, scope, question.asked) if question.asked else None
-    return count_states(session, scope, question.asked, few)
+    scope = replace(question.scope, states=question.all_states, alone=_alone(question.others))
+    few = gathering.source(session, scope, question.others) if question.others else None
+    return count_states(session, scope, question.others, few)
+
+
+def _told(session: Session, question: _Question, counted: Mapping[State | None, Count]) -> dict[State | None, Count]:
+    """What was deleted while it waited counts where it is listed: as Cancelling, and with what was canceled."""
+    told = dict(counted)
+    if question.deleted and State.CANCELED in question.all_states:
+        only = (Task.id.in_(question.deleted), *(one.clause for one in question.others))
+        number = session.scalar(select(func.count()).where(*only), question.scope.values) or 0
+        told[State.CANCELED] = told.get(State.CANCELED, Count(0)) + Count(number)
+    return told
 
 
 def _of_states(counted: Mapping[State | None, Count], states: Iterable[State]) -> Count:

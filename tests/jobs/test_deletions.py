@@ -17,6 +17,7 @@ from jobs.filters import TaskFilter
 from jobs.judge import Target
 from jobs.lists import Tab
 from jobs.models import Attempt, Entry, Task
+from jobs.states import State
 from jobs.unique import DuplicateTask
 from tenants.clock import clock
 from tenants.database import transaction
@@ -134,6 +135,21 @@ def test_the_canceled_ones_hold_it_at_once_and_what_is_being_canceled_not(db: Se
     time_passes()
     Beat().finish_deletions()
     assert canceled(cast.ada) == ([old, waiting], 2)
+
+
+def test_what_was_deleted_while_it_waited_counts_as_cancelling_and_with_the_canceled(db: Session, cast: Cast) -> None:
+    running, waiting, _ = (rows.task(cast.acme, cast.ben, state) for state in ("running", "pending", "canceled"))
+    with transaction() as session:
+        interrupts.interrupt(session, cast.ada, running)
+    delete(cast.ben, waiting)
+    delete(cast.cleo, rows.task(cast.acme, cast.cleo))
+    for wanted, numbers in (({}, [3, 3, 4]), ({"user": str(cast.ben.user.id)}, [2, 2, 3])):
+        for state in ("", "canceled", "cancelling"):
+            with transaction(read_only=True) as session:
+                page = lists.search(session, cast.ada, TaskFilter.from_args({**wanted, "state": state}))
+            told = [page.counts[one].number for one in (State.CANCELED, State.CANCELLING, None)]
+            assert told == numbers, (wanted, state)
+            assert page.total == {"": told[2], "canceled": told[0], "cancelling": told[1]}[state]
 
 
 def test_deleting_twice_gives_no_more_time_and_undoing_twice_changes_nothing(db: Session, cast: Cast) -> None:

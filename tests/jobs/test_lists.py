@@ -215,6 +215,7 @@ def test_every_filter_finds_what_it_says_and_counts_it(  # noqa: PLR0917 - fixtu
         every = TaskFilter.from_args({**args, "state": ""}, view=view)
         states = Counter(shown(task) for task in of_view if args.get("state") or fits(task, shown(task)))
         told = lists.counts(db, cast.ada, every)
+        assert found[0].counts == told, "the chosen state changes nothing about the others"
         assert {state: count.number for state, count in told.items()} == {
             None: states.total(),
             **{state: states[state] for state in view.states},
@@ -300,6 +301,16 @@ def test_a_list_asked_for_with_other_words_builds_no_statement(
     before = built()
     ask(cast.cleo.user.id, "marsh", "gamma", date(2026, 11, 1))
     assert built() == before
+
+
+def test_a_list_of_the_paused_counts_the_tasks_of_everybody(db: Session, cast: Cast) -> None:
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="floods the queue"))
+    for user, state in ((cast.ben, "paused"), (cast.cleo, "pending"), (cast.cleo, "completed"), (cast.ben, "failed")):
+        db.add(Task(business_id=cast.acme.id, user_id=user.user.id, task_type="test.note", queue="x", state=state))
+    db.commit()
+    found = lists.search(db, cast.ada, TaskFilter(state=State.PAUSED))
+    assert found.counts == lists.counts(db, cast.ada, TaskFilter())
+    assert (found.total, found.counts[State.PENDING], found.counts[None]) == (1, Count(1), Count(4))
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.PAUSED])
