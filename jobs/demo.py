@@ -15,7 +15,8 @@ from jobs.submitting import submit
 from tenants.database import transaction
 
 _EVERY_SECONDS = 3.0
-_ENOUGH = 60  # unfinished tasks: a paused demo must not grow for ever
+_FLOOD = 100  # two workers need minutes for so many: time to log in, and to look around
+_ENOUGH = 150  # unfinished tasks: a paused demo must not grow for ever
 
 _ADA, _BEN, _CLEO, _ZOE = (f"{name}@example.com" for name in ("ada", "ben", "cleo", "zoe"))
 _KINDS: list[tuple[str, str | None, str, dict[str, Any], str]] = [
@@ -34,7 +35,7 @@ _KINDS: list[tuple[str, str | None, str, dict[str, Any], str]] = [
 
 def fill(session: Session) -> None:
     """The first tasks. Ben's are many: he is the one to pause."""
-    for _ in range(14):
+    for _ in range(_FLOOD):
         _submit(session, _KINDS[0])
     for kind in _KINDS:
         _submit(session, kind)
