@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs import judge, limits, pauses, queue, services, task_types
 from jobs.judge import Standing
-from jobs.models import Attempt, Task
+from jobs.models import Attempt, Pause, Task
 from jobs.states import WAITING, State
 from tenants.clock import clock
 from tenants.permissions import Actor, May
@@ -35,12 +35,12 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """The main cause of a wait, in words. No `starts_at`: nobody knows. A pause holds `since` then."""
+    """The main cause of a wait, in words. No `starts_at`: nobody knows. `pause` is the one that holds the task."""
 
     kind: Kind
     text: str
     starts_at: datetime | None = None
-    since: datetime | None = None
+    pause: Pause | None = field(default=None, compare=False)
 
 
 def why(session: Session, by: Actor, task: Task) -> Reason | None:
@@ -68,7 +68,8 @@ def _paused(session: Session, by: Actor, task: Task, now: Standing) -> Reason | 
         return None
     pause = pauses.of_tasks(session, by, [id_])[id_]
     author = pause.creator.name if pause.creator else "Sluice"
-    return Reason(Kind.PAUSE, f"Paused by {author}: {pause.reason}", pause.until, pause.created_at)
+    starts_at = max(pause.until, task.next_try_at) if pause.until else None
+    return Reason(Kind.PAUSE, f"Paused by {author}: {pause.reason}", starts_at, pause)
 
 
 def _unknown(task: Task) -> Reason | None:

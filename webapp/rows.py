@@ -65,7 +65,8 @@ def _note(row: Row, pause: Pause | None) -> str | None:
     """What is to say about its state: the pause, the progress or the cause."""
     task = row.task
     if pause:
-        return f"by {pause.author}: {pause.reason}"
+        ends = f", until {formats.until_text(pause.until)}" if pause.until else ""
+        return f"by {pause.author}: {pause.reason}{ends}"
     if row.state is State.RUNNING and task.progress_total:
         return f"{formats.number(task.progress_done or 0)} of {formats.number(task.progress_total)}"
     return task.cause

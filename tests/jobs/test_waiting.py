@@ -41,8 +41,13 @@ def test_a_pause_comes_first_with_its_end(db: Session, cast: Cast) -> None:
     id_ = submit("test.note", business="acme", user=BEN, start_at=ends)
     pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "too loud", until=ends)
     db.commit()
-    (pause,) = db.scalars(select(Pause))
-    assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud", ends, pause.created_at)
+    found = why(cast.ben, id_)
+    assert found == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud", ends)
+    assert found.pause
+    assert found.pause.until == ends
+    later = ends + timedelta(days=1)
+    id_ = submit("test.note", business="acme", user=BEN, start_at=later)
+    assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud", later), "not before its time"
 
 
 def test_a_start_time_and_a_retry_name_their_time(db: Session, cast: Cast) -> None:

@@ -11,13 +11,15 @@ from tests.webapp.client import Browser
 
 def test_ada_sees_every_pause_that_touches_her_business(cast: Cast, ada: Browser) -> None:
     assert "hidden" in ada.htmx("/b/acme/pauses/banner").roots[0][1]
-    rows.pause(cast.acme, cast.ada, cast.ben, reason="vendor outage", until=datetime(2100, 1, 2, 14, tzinfo=UTC))
+    times = {"until": datetime(2100, 1, 2, 14, tzinfo=UTC), "created_at": datetime(2024, 3, 1, 9, 30, tzinfo=UTC)}
+    rows.pause(cast.acme, cast.ada, cast.ben, reason="vendor outage", **times)
     rows.pause(None, cast.root, task_type="test.count", reason="all of it")
     rows.pause(cast.globex, cast.ada, cast.ada, reason="not here")
     part = ada.htmx("/b/acme/pauses/banner")
     assert part.roots[0][1]["id"] == "pauses-banner"
     assert "hidden" not in part.roots[0][1]
     assert "Ben Ito paused by Ada Lovelace: vendor outage, until 2 Jan 2100, 14:00 UTC" in part.text
+    assert "since 1 Mar 2024, 09:30 UTC" in part.text
     assert "paused in the whole system by Root" in part.text
     assert "not here" not in part.text
 
