@@ -37,7 +37,7 @@ def _fold(value: Any, lead: str, tail: str, depth: int, ids: Iterator[str]) -> t
         return Markup("{}{}{}").format(first, inside, last), lines
     rest = f" … {len(pairs):,} {close}{tail}"
     is_open = Markup(" open") if lines <= _SHORT else ""
-    fold = Markup('<details class="fold" id="{}"{}><summary data-rest="{}">{}</summary>{}{}</details>')
+    fold = Markup('<details class="json-fold" id="{}"{}><summary data-rest="{}">{}</summary>{}{}</details>')
     return fold.format(id_, is_open, rest, first, inside, last), lines
 
 

@@ -47,14 +47,14 @@ def time(value: datetime | None) -> Markup:
     if value is None:
         return Markup("&ndash;")
     local, utc = value.astimezone(user_zone()), f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    long, zone = f"{local:%d %b %Y, %H:%M:%S}", local.tzname()
+    long, zone = f"{local:%-d %b %Y, %H:%M:%S}", local.tzname()
     # Nothing here is anybody's text, and a table has many times.
     inside = f'<time datetime="{utc}">{long[:-3]}</time>'
     return Markup(f'<relative-time datetime="{utc}" title="{long} {zone}">{inside}</relative-time>')  # noqa: S704
 
 
 def until(value: datetime) -> Markup:
-    """When something ends, as the user's clock will show it, with the zone."""
+    """When something ends or began, as the user's clock shows it, with the zone."""
     return Markup('<time datetime="{}">{}</time>').format(
         value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), until_text(value)
     )
@@ -73,10 +73,10 @@ def until_text(value: datetime) -> str:
 def moment(value: datetime) -> Markup:
     """A time to the second, as the user's clock shows it: for what follows each other closely."""
     local = value.astimezone(user_zone())
-    day = f"{local:%d %b}" if local.year == datetime.now(user_zone()).year else f"{local:%d %b %Y}"
+    day = f"{local:%-d %b}" if local.year == datetime.now(user_zone()).year else f"{local:%-d %b %Y}"
     return Markup('<time datetime="{utc}" title="{long}">{short}</time>').format(
         utc=value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        long=f"{local:%d %b %Y, %H:%M:%S} {local.tzname()}",
+        long=f"{local:%-d %b %Y, %H:%M:%S} {local.tzname()}",
         short=f"{day}, {local:%H:%M:%S}",
     )
 

@@ -51,7 +51,7 @@ def test_the_dialog_gets_the_view_and_a_refresh_only_the_list(ben: Browser) -> N
 
 
 def test_the_badge_counts_what_is_not_over_and_no_more_than_99(cast: Cast, ben: Browser, ada: Browser) -> None:
-    assert ben.htmx("/b/acme/background-tasks", **BADGE).roots[0][1].get("hidden", "-") is None
+    assert ben.htmx("/b/acme/background-tasks", **BADGE).roots[0][1].get("data-none", "-") is None
     for state in ("pending", "running", "completed", "failed"):
         rows.task(cast.acme, cast.ben, state)
     rows.task(cast.globex, cast.ada)
@@ -97,10 +97,11 @@ def test_what_one_may_do_with_each(cast: Cast, ben: Browser) -> None:
 def test_it_says_who_deleted_a_task_and_why_one_is_paused(cast: Cast, ben: Browser, ada: Browser) -> None:
     gone, held = rows.task(cast.acme, cast.ben), rows.task(cast.acme, cast.ben)
     ada.act(f"/b/acme/tasks/{gone}/deletion")
-    rows.pause(cast.acme, cast.ada, cast.ben, reason="too loud")
+    until = datetime(2100, 1, 2, 14, tzinfo=UTC)
+    rows.pause(cast.acme, cast.ada, cast.ben, reason="too loud", until=until)
     assert "Deleted by Ada Lovelace" in ben.get("/b/acme/background-tasks?tab=failed").text
     page = ben.get("/b/acme/background-tasks")
     assert page.rows() == [held]
-    assert "Paused by Ada Lovelace: too loud" in page.text
+    assert "Paused by Ada Lovelace: too loud, until 2 Jan 2100, 14:00 UTC" in page.text
     response = ben.act(f"/b/acme/tasks/{held}/deletion")
     assert Document(response).text == ""

@@ -33,7 +33,10 @@ document.addEventListener("close", (event) => {
   if (views) { leaving = true; history.go(-views); views = 0; }
   refresh();
 }, true);
-const refocus = () => $(opener?.id)?.focus({ preventScroll: true });
+function refocus() { // of what stands in a menu, which is closed by now: to the menu
+  const one = $(opener?.id);
+  (one?.closest("details.menu:not([open])")?.querySelector("summary") ?? one)?.focus({ preventScroll: true });
+}
 // A step of the history resets the focus when it is done
 globalThis.navigation?.addEventListener("navigatesuccess", () => { if (!$("dialog").open && document.activeElement === document.body) refocus(); });
 on("mousedown", (event) => { if (event.target === $("dialog") && !typed) leaveDialog(); });

@@ -1,7 +1,7 @@
 "use strict"; // Menus, the theme and keys.
 on("click", (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]"))
-    if (!menu.contains(event.target) || event.target.closest(".menu-choice")) menu.open = false;
+    if (!menu.contains(event.target) || event.target.closest(".menu-choice, .menu-link")) menu.open = false;
   if (event.target.closest("#theme")) switchTheme();
   const demo = event.target.closest("[data-email]");
   if (demo) {

@@ -1,0 +1,147 @@
+"""What Ada sees fits, on a desk and on a phone: nothing runs out of sight, lies over another thing, or moves away."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tenants.models import Business
+from tests.browser.conftest import Visit
+from tests.browser.people import dialog, open_pause_dialog, row
+from tests.browser.stack import Stack, tomorrow
+from tests.factories import Cast
+from tests.webapp import rows
+
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+LONG = "Wolfeschlegelsteinhausenbergerdorff" * 5  # 175 letters
+HEIGHTS = "(all) => all.map((one) => one.getBoundingClientRect().height)"
+MARK = "(one, which) => getComputedStyle(one, which).content"
+
+both_widths = pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+
+
+def box(what: Locator) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of something that is there."""
+    found = what.bounding_box()
+    assert found
+    return found["x"], found["y"], found["x"] + found["width"], found["y"] + found["height"]
+
+
+@pytest.fixture
+def ada(visit: Visit, viewport: dict[str, int]) -> Page:
+    """Ada, at a browser of this size."""
+    return visit("ada", viewport=viewport, reduced_motion="reduce")
+
+
+@both_widths
+def test_a_long_title_leaves_the_way_out_in_sight(ada: Page, shop: Business, cast: Cast) -> None:
+    id_ = rows.task(shop, cast.ben, "completed", title=LONG)
+    ada.goto(f"/b/{shop.slug}/history")
+    expect(row(ada, id_).locator(".row-link")).to_have_css("-webkit-line-clamp", "2")
+    row(ada, id_).locator(".row-link").click()
+    close = dialog(ada).get_by_role("button", name="Close")
+    expect(close).to_be_in_viewport(ratio=1)
+    title, button = box(dialog(ada).get_by_role("heading", level=2).first), box(close)
+    assert title[2] <= button[0], "the title ends before the button"
+
+
+@both_widths
+@pytest.mark.parametrize("menu", ["tasks-filters", "tasks-views", "tasks-columns"])
+def test_a_menu_opens_below_its_button_wherever_the_page_is(ada: Page, shop: Business, cast: Cast, menu: str) -> None:
+    for _ in range(9):
+        rows.task(shop, cast.ben, "completed")
+    ada.goto(f"/b/{shop.slug}/tasks")
+    button, opened = ada.locator(f"#{menu} > summary"), ada.locator(f"#{menu} > .menu-box")
+    button.evaluate("(one) => scrollBy(0, one.getBoundingClientRect().top - 80)")
+    button.click()
+    expect(opened).to_be_in_viewport(ratio=0.9)
+    assert 0 <= box(opened)[1] - box(button)[3] < 12
+
+
+@both_widths
+def test_a_business_with_a_long_name_is_cut_in_the_menu(
+    stack: Stack, ada: Page, cast: Cast, viewport: dict[str, int]
+) -> None:
+    called = f"{viewport['width']} {LONG}"[:100]
+    long = stack.found(cast, f"long-{viewport['width']}", called)
+    ada.goto(f"/b/{long.slug}/tasks")
+    ada.locator(".switcher > summary").click()
+    name = ada.get_by_role("navigation", name="Business").get_by_text(called)
+    assert box(name)[2] <= box(ada.locator(".switcher .menu-box"))[2] - 6
+    assert name.evaluate("(one) => one.scrollWidth > one.clientWidth"), "it ends in dots"
+
+
+@pytest.mark.parametrize("viewport", [DESK, PHONE, {"width": 360, "height": 740}], ids=["desk", "phone", "small"])
+def test_what_stands_side_by_side_in_the_header_leaves_room_for_each_other(
+    ada: Page, shop: Business, cast: Cast, viewport: dict[str, int]
+) -> None:
+    ada.goto(f"/b/{shop.slug}/tasks")
+    badge = ada.locator("#background-badge")
+    expect(badge).to_be_hidden()
+    before = box(ada.locator("#open-background"))
+    for _ in range(12):
+        rows.task(shop, cast.ada, next_try_at=tomorrow())
+    ada.reload()
+    expect(badge).to_have_text("12 open")
+    assert box(ada.locator("#open-background")) == before, "the badge had its room"
+    parts = [badge, ada.locator(".top-user .tile"), ada.locator(".top-user .cut")]
+    places = [box(one) for one in [*parts, ada.get_by_role("button", name="Log out").locator("svg")]]
+    assert all(left[2] <= right[0] for left, right in itertools.pairwise(places)), places
+    assert places[-1][2] <= viewport["width"]
+
+
+@both_widths
+def test_ticking_moves_no_row_and_the_acts_stay_at_hand(
+    ada: Page, shop: Business, cast: Cast, viewport: dict[str, int]
+) -> None:
+    ids = [rows.task(shop, cast.ben, "completed") for _ in range(30)]
+    ada.goto(f"/b/{shop.slug}/tasks")
+    last = row(ada, ids[0])
+    last.scroll_into_view_if_needed()
+    before = box(last)
+    last.get_by_role("checkbox").check()
+    bar = ada.locator("#tasks-bulk")
+    expect(bar).to_contain_text("1 selected")
+    assert box(last) == before
+    for name in ("Interrupt", "Retry", "Priority", "Delete", "Clear"):
+        expect(bar.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+    assert box(bar)[2] <= viewport["width"]
+    ada.evaluate("scrollTo(0, document.body.scrollHeight)")
+    assert box(ada.locator("#page-older"))[3] <= box(bar)[1], "nothing at the end lies below the bar for good"
+    ada.locator("#page-older").evaluate("(one) => one.scrollIntoView()")
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+
+
+@both_widths
+def test_each_fold_has_one_mark_and_lines_of_json_stand_evenly(ada: Page, shop: Business, cast: Cast) -> None:
+    payload: dict[str, Any] = {"times": 1, "rows": [1, {"a": 2}], "more": [3]}
+    id_ = rows.task(shop, cast.ben, "completed", payload=payload)
+    ada.goto(f"/b/{shop.slug}/tasks")
+    open_pause_dialog(ada)
+    folds = dialog(ada).locator("details > summary").filter(has=ada.locator("svg"))
+    assert folds.evaluate_all("(all) => all.map((one) => getComputedStyle(one, '::before').content)") == ["none"] * 2
+    ada.goto(f"/b/{shop.slug}/tasks/{id_}")
+    marks = ada.locator("#payload-text summary")
+    assert marks.first.evaluate(MARK, "::before") == '"▾" / ""'
+    lines = ada.locator("#payload-text").evaluate("(one) => one.textContent.trimEnd().split('\\n').length")
+    inside = ada.locator("#payload-text").evaluate(
+        "(one) => one.scrollHeight - 2 * parseFloat(getComputedStyle(one).paddingTop)"
+    )
+    assert inside == pytest.approx(lines * 24, abs=2), "each line is as high as the others"
+    if ada.viewport_size == PHONE:
+        assert min(marks.evaluate_all(HEIGHTS)) >= 44, "a finger hits it"
+
+
+@both_widths
+def test_a_dialog_asked_for_in_a_menu_closes_the_menu_and_leads_back_to_it(ada: Page, shop: Business) -> None:
+    ada.goto(f"/b/{shop.slug}/tasks")
+    ada.locator("#tasks-views > summary").click()
+    ada.get_by_role("link", name="Save this view").click()
+    expect(dialog(ada).get_by_label("Name")).to_be_focused()
+    expect(ada.locator("#tasks-views > .menu-box")).to_be_hidden()
+    ada.keyboard.press("Escape")
+    expect(ada.locator("#tasks-views > summary")).to_be_focused()
