@@ -18,6 +18,22 @@ from tests.webapp import rows
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LONG = "Wolfeschlegelsteinhausenbergerdorff" * 5  # 175 letters
 HEIGHTS = "(all) => all.map((one) => one.getBoundingClientRect().height)"
+SMALL = """() => {
+  const inside = document.querySelector("dialog[open], .menu[open] > .menu-box") || document.body, small = [];
+  for (const one of inside.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary")) {
+    const label = document.querySelector(`label[for="${one.id}"]`);
+    const isOff = !one.checkVisibility({ visibilityProperty: true }) || one.closest(".visually-hidden, .skip");
+    if (isOff || one.closest("p, dd, .help-list")) continue;  // a link in a sentence is as high as its line
+    one.scrollIntoView({ block: "center", inline: "center", behavior: "instant" });
+    const whole = one.matches("[type=checkbox], [type=radio]") && label || one;
+    const { x, y, width, height } = whole.getBoundingClientRect(), cx = x + width / 2, cy = y + height / 2;
+    const misses = [[0, -21], [0, 21], [-21, 0], [21, 0]].filter(([dx, dy]) => {
+      const hit = document.elementFromPoint(cx + dx, cy + dy);
+      return !one.contains(hit) && !label?.contains(hit);
+    });
+    if (misses.length) small.push(`${one.id || one.className || one.innerText}: ${misses.join(" and ")}`);
+  }
+  return small; }"""
 MARK = "(one, which) => getComputedStyle(one, which).content"
 
 both_widths = pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
@@ -145,3 +161,40 @@ def test_a_dialog_asked_for_in_a_menu_closes_the_menu_and_leads_back_to_it(ada: 
     expect(ada.locator("#tasks-views > .menu-box")).to_be_hidden()
     ada.keyboard.press("Escape")
     expect(ada.locator("#tasks-views > summary")).to_be_focused()
+
+
+@pytest.mark.parametrize("viewport", [PHONE], ids=["phone"])
+def test_a_finger_hits_each_control(ada: Page, shop: Business, cast: Cast) -> None:
+    failed = rows.task(shop, cast.ben, "failed", error="LookupError: gone")
+    rows.task(shop, cast.ada, next_try_at=tomorrow(), title="A waiting one")
+    rows.failure(shop)
+    found = {}
+    for path in ("tasks", "active", "history", "failures", "pauses", f"tasks/{failed}", "background-tasks", "audit"):
+        ada.goto(f"/b/{shop.slug}/{path}")
+        found[path] = ada.evaluate(SMALL)
+    for path in ("/account", "/help", "/help/keys"):
+        ada.goto(path)
+        found[path] = ada.evaluate(SMALL)
+    ada.goto(f"/b/{shop.slug}/tasks")
+    open_pause_dialog(ada)
+    found["pause"] = ada.evaluate(SMALL)
+    ada.keyboard.press("Escape")
+    ada.locator("#tasks-filters > summary").click()
+    found["filters"] = ada.evaluate(SMALL)
+    ada.keyboard.press("Escape")
+    ada.locator("#tasks-columns > summary").click()
+    found["columns"] = ada.evaluate(SMALL)
+    assert not any(found.values()), found
+
+
+@both_widths
+def test_ada_sorts_and_selects_all_at_any_width(ada: Page, shop: Business, cast: Cast) -> None:
+    for who in (cast.cleo, cast.ben):
+        rows.task(shop, who, "completed")
+    ada.goto(f"/b/{shop.slug}/tasks")
+    ada.get_by_role("link", name="User", exact=True).click()
+    expect(ada.locator("#tasks-table .cell-user .cut")).to_have_text(["Ben Ito", "Cleo Marsh"])
+    heading = ada.locator("th[aria-sort]")
+    expect(heading).to_be_in_viewport(ratio=1)
+    ada.get_by_role("checkbox", name="Select all tasks of this page").check()
+    expect(ada.locator("#tasks-bulk")).to_contain_text("2 selected")
