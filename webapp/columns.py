@@ -23,8 +23,8 @@ class Column:
 _MORE = (
     Column("priority", "Priority", optional=True, shown=False),
     Column("queue", "Queue", optional=True, shown=False),
-    Column("started", "Started at", optional=True, shown=False),
-    Column("attempts", "Retry attempts", optional=True, shown=False),
+    Column("started", "Started At", optional=True, shown=False),
+    Column("attempts", "Retry Attempts", optional=True, shown=False),
 )
 _OF: dict[View, tuple[Column, ...]] = {
     View.ALL: (
