@@ -17,6 +17,8 @@ from tests.webapp import rows
 
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 LONG = "Wolfeschlegelsteinhausenbergerdorff" * 5  # 175 letters
+PAINT = "(one) => getComputedStyle(one).backgroundColor"
+OUTLINE = "(one) => getComputedStyle(one).outlineStyle"
 HEIGHTS = "(all) => all.map((one) => one.getBoundingClientRect().height)"
 SMALL = """() => {
   const inside = document.querySelector("dialog[open], .menu[open] > .menu-box") || document.body, small = [];
@@ -198,3 +200,24 @@ def test_ada_sorts_and_selects_all_at_any_width(ada: Page, shop: Business, cast:
     expect(heading).to_be_in_viewport(ratio=1)
     ada.get_by_role("checkbox", name="Select all tasks of this page").check()
     expect(ada.locator("#tasks-bulk")).to_contain_text("2 selected")
+
+
+@both_widths
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_ticks_choices_and_states_are_seen_where_the_system_paints(
+    visit: Visit, viewport: dict[str, int], scheme: str, shop: Business, cast: Cast
+) -> None:
+    id_, other = rows.task(shop, cast.ben, "completed"), rows.task(shop, cast.ben, "completed")
+    ada = visit("ada", viewport=viewport, forced_colors="active", color_scheme=scheme)
+    ada.goto(f"/b/{shop.slug}/tasks")
+    ticked, free = (row(ada, one).get_by_role("checkbox") for one in (id_, other))
+    ticked.check()
+    assert ticked.evaluate(PAINT) != free.evaluate(PAINT)
+    mark, text = row(ada, id_).locator(".status-mark"), row(ada, id_).locator(".status-badge")
+    assert mark.evaluate(PAINT) == text.evaluate("(one) => getComputedStyle(one).color")
+    assert ada.locator("#state-all").evaluate(OUTLINE) == "solid"
+    assert ada.locator("#state-failed").evaluate(OUTLINE) == "none"
+    ada.get_by_role("button", name="Clear").click()
+    open_pause_dialog(ada)
+    chosen, free = (dialog(ada).get_by_role("radio", name=name) for name in ("I resume", "For 1 hour"))
+    assert chosen.evaluate(PAINT) != free.evaluate(PAINT)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis import Redis
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from jobs import limits, pauses, queue, services, submit, tasks, waiting
 from jobs.judge import Target
-from jobs.models import Attempt, Pause, Task
+from jobs.models import Attempt, Task
 from jobs.waiting import Kind, Reason
 from tenants.clock import clock
 from tenants.database import transaction
