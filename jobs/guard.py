@@ -51,6 +51,7 @@ class Guard:
         self._settings = turns.settings
         self._running: Running | None = None
         self._renewed_at = time.monotonic()  # when the lease of what runs was known to be good
+        self._cancelling: set[int] = set()  # also of those that the horse has claimed and not begun
         self._ordered: tuple[Why, float] | None = None
         self._told_at: float | None = None  # that the turn is to end
         self._was_stopped = False
@@ -79,6 +80,8 @@ class Guard:
         self._running = running
         if self._knocks() or now - self._renewed_at >= self._settings.heartbeat_seconds:
             self._renew(running)
+        if running.task_id in self._cancelling:
+            self._order(running, Why.INTERRUPTED)
         if now >= self._lost_at():
             self._order(running, Why.LOST)
         if running.deadline and now >= running.deadline:
@@ -101,11 +104,9 @@ class Guard:
             return
         finally:
             disconnect()  # no connection may be open when the next horse is forked
-        state = states.get(running.task_id)
-        if state is None and self._horse.board.running() == running:
+        self._cancelling = {id_ for id_, state in states.items() if state is State.CANCELLING}
+        if running.task_id not in states and self._horse.board.running() == running:
             self._order(running, Why.LOST)
-        elif state is State.CANCELLING:
-            self._order(running, Why.INTERRUPTED)
         self._renewed_at = sent_at
 
     @contextlib.contextmanager

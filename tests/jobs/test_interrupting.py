@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +13,15 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import claims, interrupts, submit
+from jobs import claims, interrupts, judge, submit, turns
+from jobs.board import Why
+from jobs.guard import Guard
+from jobs.horses import Horse
 from jobs.models import Attempt, Entry, Task
 from jobs.states import FINAL
 from tenants import audit
 from tenants.clock import clock
+from tenants.database import transaction
 from tenants.errors import NotAllowed, NotFound
 from tests import look
 from tests.factories import Cast
@@ -199,3 +206,30 @@ def test_a_claimed_task_that_was_interrupted_before_it_began_does_not_begin(db: 
         ("canceled", 0),
         ("pending", 0),
     ]
+
+
+def test_an_interrupt_of_what_is_claimed_and_not_begun_is_heard_as_soon_as_it_begins(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The knock comes while another one of the batch runs. The next look was the next heartbeat's."""
+    settings = turns.Settings(worker="here", lease_seconds=600, heartbeat_seconds=600)
+    monkeypatch.setattr(turns, "settings", settings)
+    first, second = (submit("test.note", business="acme", user="ben@example.com") for _ in range(2))
+    with transaction(claims=True) as session:
+        judge.let_claims_pass(session, cast.acme.id)
+        claims.claim(session, cast.acme.id, "default", limit=2, worker="here", lease_seconds=600)
+    horse, knocks = Horse(), [True]
+    db.execute(update(Task).values(pid=horse.pid))
+    interrupt(db, cast.ada, second)
+    guard = Guard(horse, "here", knocks=lambda: bool(knocks and knocks.pop()), stops=lambda: 0, beat=lambda: None)
+    watch = threading.Thread(target=guard.watch)
+    try:
+        horse.board.begin(first, 1, time.monotonic(), 0.0)
+        watch.start()
+        until(lambda: not knocks)
+        horse.board.begin(second, 1, time.monotonic(), 0.0)
+        assert until(horse.board.ordered) == (second, 1, Why.INTERRUPTED)
+    finally:
+        horse.signal(signal.SIGKILL)
+        watch.join()
+        horse.close()
