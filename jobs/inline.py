@@ -81,8 +81,9 @@ def run_inline(
     )
     here = _Here(Config.from_env())
     claim, name = here.claim(new)
-    call = attempts.prepare(claim)
-    here.make_sure(claim)
+    with here.withdrawing(claim):
+        call = attempts.prepare(claim)
+        here.make_sure(claim)
     return here.run(claim, name, call)
 
 
@@ -115,8 +116,17 @@ class _Here:
             self._checked_at = time.monotonic()
         return claimed[0], task.queue
 
+    @contextlib.contextmanager
+    def withdrawing(self, claim: Claim) -> Iterator[None]:
+        """An error in this block leaves no row, and so does Ctrl-C: else workers would run the task later."""
+        try:
+            yield
+        except BaseException:
+            self._withdraw(claim)
+            raise
+
     def make_sure(self, claim: Claim) -> None:
-        """Held, without a row, when the claim grew old on its way here and a pause has answered meanwhile."""
+        """Held when the claim grew old on its way here and a pause has answered meanwhile."""
         until = time.monotonic() + self.config.lease_seconds / 2
         while time.monotonic() - self._checked_at >= judge.CLAIM_VALID_SECONDS:
             with transaction() as session:
@@ -124,10 +134,8 @@ class _Here:
                 good = claims.still_good(session, claim.business_id, [claim])
                 self._checked_at = time.monotonic()
             if not good:
-                self._withdraw(claim)
                 raise Held
             if time.monotonic() > until:
-                self._withdraw(claim)
                 raise Held("The database answers too slowly to tell whether a pause holds this task.")
 
     def run(self, claim: Claim, name: str, call: Call) -> Inline:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BeforeValidator
 from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
-from jobs import Held, inline, judge, leases, limits, pauses, queue, run_inline
+from jobs import Held, TaskContext, inline, judge, leases, limits, pauses, queue, run_inline, task_type, task_types
 from jobs.judge import Target
 from jobs.models import Attempt, Entry, Task
 from jobs.states import State
@@ -44,6 +45,32 @@ def test_it_runs_at_once_and_leaves_the_same_record(db: Session, cast: Cast, not
     assert task.created_at <= attempt.started_at <= attempt.ended_at <= task.ended_at
     queue.flush()
     assert queue.turns_queued("default") == 0, "there is nothing for a worker to do"
+
+
+def _stopped_at_second_reading(value: list[int]) -> list[int]:
+    _reads.append(1)
+    if len(_reads) == 2:
+        raise KeyboardInterrupt
+    return value
+
+
+_reads: list[int] = []
+
+
+def _numbers(task: TaskContext, *, value: Annotated[list[int], BeforeValidator(_stopped_at_second_reading)]) -> None:
+    pytest.fail("it never begins")
+
+
+def test_ctrl_c_before_it_begins_leaves_nothing_for_the_workers(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row stayed, running, until its lease was over; then a worker ran it."""
+    monkeypatch.setattr(task_types, "_registry", dict(task_types._registry))
+    _reads.clear()
+    task_type("own.numbers", title="Numbers")(_numbers)
+    with pytest.raises(KeyboardInterrupt):
+        run_inline("own.numbers", business="acme", payload={"value": [1]})
+    assert count() == 0
 
 
 def test_a_failure_is_told_and_written_with_its_traceback(db: Session, cast: Cast) -> None:
