@@ -12,10 +12,12 @@ from tenants.models import Business
 from tests.browser.conftest import Visit
 from tests.browser.people import dialog, open_pause_dialog, row
 from tests.browser.stack import Stack, tomorrow
+from tests.browser.test_accessible import SIDEWAYS
 from tests.factories import Cast
 from tests.webapp import rows
 
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+SMALL_PHONE, DESK_AT_400 = {"width": 360, "height": 740}, {"width": 320, "height": 640}
 LONG = "Wolfeschlegelsteinhausenbergerdorff" * 5  # 175 letters
 PAINT = "(one) => getComputedStyle(one).backgroundColor"
 OUTLINE = "(one) => getComputedStyle(one).outlineStyle"
@@ -92,7 +94,7 @@ def test_a_business_with_a_long_name_is_cut_in_the_menu(
     assert name.evaluate("(one) => one.scrollWidth > one.clientWidth"), "it ends in dots"
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE, {"width": 360, "height": 740}], ids=["desk", "phone", "small"])
+@pytest.mark.parametrize("viewport", [DESK, PHONE, SMALL_PHONE, DESK_AT_400], ids=["desk", "phone", "small", "400 %"])
 def test_what_stands_side_by_side_in_the_header_leaves_room_for_each_other(
     ada: Page, shop: Business, cast: Cast, viewport: dict[str, int]
 ) -> None:
@@ -105,10 +107,15 @@ def test_what_stands_side_by_side_in_the_header_leaves_room_for_each_other(
     ada.reload()
     expect(badge).to_have_text("12 open")
     assert box(ada.locator("#open-background")) == before, "the badge had its room"
-    parts = [badge, ada.locator(".top-user .tile"), ada.locator(".top-user .cut")]
-    places = [box(one) for one in [*parts, ada.get_by_role("button", name="Log out").locator("svg")]]
+    mine = [badge, ada.locator(".top-user .tile"), ada.locator(".top-user .cut")]
+    out = ada.get_by_role("button", name="Log out").locator("svg")
+    places = [box(one) for one in [*mine, out] if one.is_visible()]
     assert all(left[2] <= right[0] for left, right in itertools.pairwise(places)), places
+    assert before[0] >= 0
     assert places[-1][2] <= viewport["width"]
+    assert box(ada.get_by_role("banner"))[3] < 120, "two rows at most"
+    ada.goto(f"/b/{shop.slug}/background-tasks")
+    assert ada.evaluate(SIDEWAYS) <= 0
 
 
 @both_widths
