@@ -26,6 +26,7 @@ LONGEST = (
     "browser/test_story.py",
     "jobs/test_failpoints.py",
     "browser/test_details.py",
+    "browser/test_fitting.py",
     "chaos/test_chaos.py",
     "browser/test_table.py",
     "jobs/test_schedules.py",
