@@ -63,13 +63,15 @@ def why(session: Session, by: Actor, task: Task) -> Reason | None:
 
 
 def _paused(session: Session, by: Actor, task: Task, now: Standing) -> Reason | None:
-    id_ = now.over(task.user_id, task.task_type)
-    if id_ is None:
+    """Of several pauses the one that ends last: it says when the task may start."""
+    ids = [id_ for id_, target in now.pauses.items() if target.covers(task.user_id, task.task_type)]
+    if not ids:
         return None
-    pause = pauses.of_tasks(session, by, [id_])[id_]
+    held = pauses.of_tasks(session, by, ids).values()
+    pause = max(held, key=lambda one: (one.until is None, one.until or one.created_at))
     author = pause.creator.name if pause.creator else "Sluice"
-    starts_at = max(pause.until, task.next_try_at) if pause.until else None
-    return Reason(Kind.PAUSE, f"Paused by {author}: {pause.reason}", starts_at, pause)
+    text = f"Paused by {author}: {pause.reason}" + (f" (one of {len(held)} pauses)" if len(held) > 1 else "")
+    return Reason(Kind.PAUSE, text, max(pause.until, task.next_try_at) if pause.until else None, pause)
 
 
 def _unknown(task: Task) -> Reason | None:

@@ -50,6 +50,18 @@ def test_a_pause_comes_first_with_its_end(db: Session, cast: Cast) -> None:
     assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud", later), "not before its time"
 
 
+def test_of_two_pauses_the_one_that_ends_last_says_when_it_may_start(db: Session, cast: Cast) -> None:
+    soon, later = look.scalar(select(clock(3600))), look.scalar(select(clock(7200)))
+    id_ = submit("test.note", business="acme", user=BEN)
+    pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "too loud", until=later)
+    pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "broken", until=soon)
+    db.commit()
+    assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: too loud (one of 2 pauses)", later)
+    pauses.pause(db, cast.ada, Target(cast.acme.id, cast.ben.user.id, "test.note"), "for good")
+    db.commit()
+    assert why(cast.ben, id_) == Reason(Kind.PAUSE, "Paused by Ada Lovelace: for good (one of 3 pauses)", None)
+
+
 def test_a_start_time_and_a_retry_name_their_time(db: Session, cast: Cast) -> None:
     at = datetime.now(UTC) + timedelta(hours=1)
     id_ = submit("test.note", business="acme", user=BEN, start_at=at)
