@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,9 +257,8 @@ def test_a_worker_that_cannot_wait_gives_its_running_task_back(
     assert (state(id_), outcomes(id_)) == expected
 
 
-def test_a_worker_that_may_not_claim_says_so_once_and_goes_on_when_it_may(
-    db: Session, cast: Cast, start: Start, capfd: Any
-) -> None:
+def refuse_claims(db: Session) -> str:
+    """Let the database refuse every claim; the statement that ends it."""
     rule = "BEFORE UPDATE ON tasks WHEN new.state = 'running' BEGIN SELECT RAISE(ABORT, 'not now'); END"
     refuse, allow = f"CREATE TRIGGER not_now {rule}", "DROP TRIGGER not_now"
     if db.get_bind().dialect.name == "postgresql":
@@ -266,6 +266,13 @@ def test_a_worker_that_may_not_claim_says_so_once_and_goes_on_when_it_may(
         allow = "ALTER TABLE tasks DROP CONSTRAINT not_now"
     db.execute(text(refuse))
     db.commit()
+    return allow
+
+
+def test_a_worker_that_may_not_claim_says_so_once_and_goes_on_when_it_may(
+    db: Session, cast: Cast, start: Start, capfd: Any
+) -> None:
+    allow = refuse_claims(db)
     start("worker", "default")
     id_ = submit("test.note", business="acme")
     turns: set[bytes | None] = {None}
@@ -274,6 +281,29 @@ def test_a_worker_that_may_not_claim_says_so_once_and_goes_on_when_it_may(
     db.commit()
     until(lambda: state(id_) == "completed")
     assert "".join(capfd.readouterr()).count("a turn failed") == 1
+
+
+def test_a_worker_that_may_not_claim_rests_before_it_asks_for_the_next_turn(
+    db: Session, cast: Cast, start: Start
+) -> None:
+    """No scheduler runs: the worker itself queues each turn after its horse died, and after a rest with its spare."""
+    refuse_claims(db)
+    worker = start("worker", "default")
+    submit("test.note", business="acme")
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    rests: dict[bytes, float] = {}
+    alone_since = time.monotonic()
+
+    def six() -> bool:
+        nonlocal alone_since
+        if ticket := queue.connection().get(f"sluice:{cast.acme.id}:turn:default"):
+            rests.setdefault(bytes(ticket), time.monotonic() - alone_since)  # type: ignore[arg-type]
+        if len(children.read_text().split()) > 1:
+            alone_since = time.monotonic()
+        return len(rests) >= 6
+
+    until(six, seconds=60, every=0)
+    assert list(rests.values())[5] > 0.4, rests  # after five that failed it is 0.8 s at least; looking takes its time
 
 
 def test_a_worker_rests_longer_after_each_turn_that_failed_but_not_for_ever() -> None:
