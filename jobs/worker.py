@@ -44,6 +44,7 @@ _TICK_SECONDS = 0.05
 _REST_SECONDS = 0.05  # half of the first rest after a turn that failed
 _MOST_REST_SECONDS = 5.0
 _FORK_AGAIN_SECONDS = 0.5
+_ONE_STOP_SECONDS = 1.0  # signals that are no further apart are one
 _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own 405 s would delay its maintenance
 
 
@@ -62,7 +63,7 @@ class TurnWorker(Worker):
             worker_ttl=_WORKER_TTL_SECONDS,
             log_job_description=False,
         )
-        self.stops = 0
+        self.stops, self._stopped_at = 0, 0.0
         self._spare: Horse | None = None
         self._failed = 0  # horses, one after the other, that died before they had begun anything
         self._knocked = threading.Event()
@@ -156,8 +157,14 @@ class TurnWorker(Worker):
             super().handle_payload(message)  # type: ignore[no-untyped-call]
 
     def request_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: the guard ends the turn; a second one ends its task at once. RQ's own would kill it."""
-        self.stops += 1
+        """SIGTERM or SIGINT: the guard ends the turn; a second one ends its task at once. RQ's own would kill it.
+
+        Those that come together are one: systemd and terminals tell all processes, and a pool passes it on to us, too.
+        """
+        now = time.monotonic()
+        if self.stops and now - self._stopped_at < _ONE_STOP_SECONDS:
+            return
+        self.stops, self._stopped_at = self.stops + 1, now
         self._shutdown_requested_date = datetime.now(UTC)
         self._stop_requested = True
         if self.stops == 1 and self.get_state() != WorkerStatus.BUSY:

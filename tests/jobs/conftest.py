@@ -66,7 +66,9 @@ def start(database_url: str, valkey: str, tmp_path: Path) -> Iterator[Callable[.
     """Start `worker` or `scheduler` as a process; all are killed at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_one(module: str, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+    def start_one(
+        module: str, *arguments: str, process_group: int | None = None, **settings: str
+    ) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "DATABASE_URL": database_url,
@@ -75,7 +77,8 @@ def start(database_url: str, valkey: str, tmp_path: Path) -> Iterator[Callable[.
             "TASK_MODULES": "tests.task_types",
             **settings,
         }
-        process = subprocess.Popen([sys.executable, "-m", f"jobs.{module}", *arguments], cwd=ROOT, env=environment)
+        command = [sys.executable, "-m", f"jobs.{module}", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, process_group=process_group)
         started.append(process)
         return process
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -54,6 +55,19 @@ def test_a_pool_that_is_told_to_stop_lets_each_worker_end_its_task(
     pool.terminate()
     assert pool.wait(timeout=15) == 0
     assert workers() == set()
+    assert look.scalars(select(Attempt.outcome).where(Attempt.task_id.in_(ids))) == ["completed"] * 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_pool_lets_each_worker_end_its_task(
+    db: Session, cast: Cast, start: Start, notes: Notes, how: signal.Signals
+) -> None:
+    """So do Ctrl-C and systemd. The pool passes it on, and a second one would end what runs at once."""
+    pool = start("worker", "default", "--processes", "2", process_group=0)
+    ids = [submit("test.note", business=slug, payload={"seconds": 1.5}) for slug in ("acme", "globex")]
+    until(lambda: len({note[4] for note in notes()}) == 2, seconds=60)
+    os.killpg(pool.pid, how)
+    assert pool.wait(timeout=60) == 0
     assert look.scalars(select(Attempt.outcome).where(Attempt.task_id.in_(ids))) == ["completed"] * 2
 
 
