@@ -12,13 +12,14 @@ from wtforms.validators import ValidationError
 
 from jobs.choices import Choice, Impact
 from tenants.errors import Invalid
-from tenants.permissions import Actor
+from tenants.permissions import Actor, May
 from webapp import forms
 from webapp.formats import user_zone
 
 _BIGGEST_ID = 2**31 - 1
 _MINUTES = "%Y-%m-%dT%H:%M"
 _MORNING = time(8)
+EVERYWHERE = "whole system"  # what is typed before every business is touched
 
 
 def _user_id(text: str) -> int:
@@ -39,6 +40,7 @@ class PauseForm(FlaskForm):
     types = SelectMultipleField(coerce=str, validate_choice=False)
     also = SelectMultipleField(coerce=str, validate_choice=False)
     scope = StringField("Scope", default="business")
+    sure = StringField("Sure")
     reason = StringField("Reason")
     until = StringField("Until", default="resume")
     until_at = DateTimeLocalField("Date and time", format=[_MINUTES, f"{_MINUTES}:%S"])
@@ -56,6 +58,12 @@ class PauseForm(FlaskForm):
         """Something is chosen."""
         if self.is_of_types and not field.data:
             raise ValidationError("Choose at least one task type.")
+
+    def validate_sure(self, field: StringField) -> None:
+        """A pause that touches every business is typed out by whoever may make it."""
+        typed = " ".join((field.data or "").lower().split())
+        if self.is_everywhere and typed != EVERYWHERE and g.actor.may(May.PAUSE_SYSTEM):
+            raise ValidationError(f"Type “{EVERYWHERE}”: this touches every business.")
 
     def validate_until_at(self, field: DateTimeLocalField) -> None:
         """It is a time, if one is asked for; whether it lies ahead is judged by the database's clock."""

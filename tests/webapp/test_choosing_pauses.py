@@ -69,7 +69,14 @@ def test_a_type_of_some_users_makes_a_pause_for_each(cast: Cast, ada: Browser) -
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_pause_of_the_whole_system_is_of_everybody(cast: Cast, as_user: As) -> None:
-    form = {"of": "type", "types": "test.count", "scope": "system", "users": cast.ben.user.id, "reason": "no"}
+    form = {
+        "of": "type",
+        "types": "test.count",
+        "scope": "system",
+        "users": cast.ben.user.id,
+        "reason": "no",
+        "sure": "whole system",
+    }
     page = Document(as_user("root").act("/b/acme/pauses", 422, **form))
     assert "A pause of the whole system is of everybody." in page.text
     assert made() == []

@@ -159,7 +159,11 @@ def test_only_platform_admins_pause_the_whole_system(cast: Cast, as_user: As) ->
     form = {"of": "type", "types": "test.count", "reason": "vendor outage", "scope": "system"}
     as_user("ada").act("/b/acme/pauses", 403, **form)
     assert [one.outcome for one in rows.audited("pauses.create")] == ["refused"]
-    as_user("root").act("/b/acme/pauses", **form)
+    root = as_user("root")
+    for typed in ("", "acme"):
+        assert "this touches every business" in root.act("/b/acme/pauses", 422, **form, sure=typed).text
+    assert "Whole system" not in as_user("zoe").get("/b/initech/pauses").text
+    root.act("/b/acme/pauses", **form, sure=" Whole  system")
     assert "Whole system" in as_user("zoe").get("/b/initech/pauses").text
 
 

@@ -64,7 +64,8 @@ def test_nobody_takes_back_what_somebody_else_paused(cast: Cast, ada: Browser, b
 
 def test_root_takes_back_a_pause_of_the_whole_system(cast: Cast, as_user: As) -> None:
     root = as_user("root")
-    form = {"of": "type", "types": "test.count", "scope": "system", "also": "globex", "reason": "oops"}
+    form = {"of": "type", "types": "test.count", "scope": "system", "sure": "whole system", "reason": "oops"}
+    form["also"] = "globex"
     toast = triggers(root.act("/b/acme/pauses", **form))["toast"]
     assert toast["message"].startswith("Paused Count numbers in the whole system: ")
     assert len(standing()) == 1
