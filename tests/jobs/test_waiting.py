@@ -51,7 +51,7 @@ def test_a_pause_comes_first_with_its_end(db: Session, cast: Cast) -> None:
 
 
 def test_of_two_pauses_the_one_that_ends_last_says_when_it_may_start(db: Session, cast: Cast) -> None:
-    soon, later = look.scalar(select(clock(3600))), look.scalar(select(clock(7200)))
+    soon, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (1, 2))
     id_ = submit("test.note", business="acme", user=BEN)
     pauses.pause(db, cast.ada, Target(cast.acme.id, user_id=cast.ben.user.id), "too loud", until=later)
     pauses.pause(db, cast.ada, Target(cast.acme.id, task_type="test.note"), "broken", until=soon)
