@@ -35,6 +35,7 @@ log = structlog.get_logger()
 _REAP_SECONDS = 1.0  # of one beat
 _MOVE_SECONDS = 0.5  # of one beat
 _MOVE_AGAIN_SECONDS = 60.0
+_FINISH_SECONDS = 0.5  # of one beat
 _SETTLE_SECONDS = 0.5  # of one beat
 _GROUP_SECONDS = 0.3  # of one beat
 _FORGET_SECONDS = 0.5  # of one beat
@@ -93,12 +94,14 @@ class Beat:
                 log.warning("leases ran out", tasks=lost)
 
     def finish_deletions(self) -> None:
-        """Make final what can no longer be undone."""
-        with transaction(read_only=True) as session:
-            if not deletions.any_over(session):
-                return
-        with transaction(claims=True) as session:
-            deletions.finish(session)
+        """Make final what can no longer be undone, in chunks, for half a second; the next beat goes on."""
+        ends_at = time.monotonic() + _FINISH_SECONDS
+        while time.monotonic() < ends_at:
+            with transaction(read_only=True) as session:
+                if not deletions.any_over(session):
+                    return
+            with transaction(claims=True) as session:
+                deletions.finish(session)
 
     def move_to_queues(self) -> None:
         """Once a minute: bring waiting tasks along when their type has another queue than when they were submitted.

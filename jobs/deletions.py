@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import case, exists, null, or_, select, update
+from sqlalchemy import ColumnElement, case, exists, null, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,7 @@ from tenants.errors import Conflict
 from tenants.permissions import Actor, May
 
 UNDO_SECONDS = 30.0
+CHUNK = 1000  # tasks of each kind made final in one transaction: others wait for it on SQLite
 
 
 class TooLate(Conflict):
@@ -100,23 +101,28 @@ def any_over(session: Session) -> bool:
 
 
 def finish(session: Session) -> int:
-    """Make every deletion final whose time is over; answer how many. What was undone at this moment stays."""
-    over = (Task.undo_until.is_not(None), Task.undo_until <= clock())
+    """Make deletions final whose time is over, a chunk at most; how many. What was undone at this moment stays."""
     canceled = session.scalars(
         update(Task)
-        .where(*over, Task.state == State.CANCELLING)
+        .where(*_over(Task.state == State.CANCELLING))
         .values(state=State.CANCELED, ended_at=clock(), undo_until=null())
         .returning(Task.id)
         .execution_options(synchronize_session=False)
     ).all()
     removed = session.execute(
         sql_delete(Task)
-        .where(*over, Task.state.in_(sorted(FINAL)))
+        .where(*_over(Task.state.in_(sorted(FINAL))))
         .returning(Task.id, Task.task_type)
         .execution_options(synchronize_session=False)
     ).all()
     files.forget(session, ((row.id, row.task_type) for row in removed))
     return len(canceled) + len(removed)
+
+
+def _over(state: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
+    """True of a chunk of what is in such a state and can no longer be undone, and of nothing that changed meanwhile."""
+    over = (Task.undo_until.is_not(None), Task.undo_until <= clock(), state)
+    return (*over, Task.id.in_(select(Task.id).where(*over).limit(CHUNK)))
 
 
 def _written(at: datetime | None) -> str | None:

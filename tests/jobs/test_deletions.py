@@ -114,6 +114,20 @@ def test_a_final_task_is_hidden_at_once_and_removed_later(db: Session, cast: Cas
         undo(cast.ben, id_)
 
 
+def test_many_deletions_become_final_in_chunks(db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [submit("test.note", business="acme", user=BEN) for _ in range(5)]
+    ended = [rows.task(cast.acme, cast.ben, "completed") for _ in range(3)]
+    for id_ in waiting + ended:
+        delete(cast.ada, id_)
+    time_passes()
+    monkeypatch.setattr("jobs.deletions.CHUNK", 2)
+    with transaction() as session:
+        assert deletions.finish(session) == 4, "two of each kind"
+    Beat().finish_deletions()
+    assert [look.task(id_).state for id_ in waiting] == ["canceled"] * 5
+    assert [rows.find_task(id_) for id_ in ended] == [None] * 3
+
+
 def test_what_was_deleted_while_it_waited_stands_with_what_was_canceled(db: Session, cast: Cast) -> None:
     id_ = submit("test.note", business="acme", user=BEN)
     delete(cast.ben, id_)
