@@ -136,7 +136,8 @@ def by_id(scope: Scope) -> Sequence[Strand]:
     """All of it by id."""
     if scope.states == frozenset(State):
         return [Strand((HERE,))]
-    finals = [Strand((HERE, Task.is_in(*FINAL), Task.is_in(one))) for one in sorted(scope.states & FINAL)]
+    # The state first: SQLite takes what it reads first of two conditions for a column, and IN is in no order by id.
+    finals = [Strand((HERE, Task.is_in(one), Task.is_in(*FINAL))) for one in sorted(scope.states & FINAL)]
     return [*_waiting(scope), *_live(scope), *finals]
 
 
