@@ -38,8 +38,8 @@ def start(arena: Arena, *options: str) -> tuple[Browser, int]:
     """Start the contender's web server, in one process; a browser that is logged in, and the server's id."""
     port = free_port()
     if arena.contender.module == "sluice":
-        served = gunicorn(Config(host="127.0.0.1", port=port, web_processes=1))
-        command = [str(arena.contender.python), *served[1:], *options]
+        _, *command = gunicorn(Config(host="127.0.0.1", port=port, web_processes=1))
+        command = [str(arena.contender.python), *command, *options]
     else:
         [command] = arena.contender.commands(1, redis=arena.broker.url, port=port, folder=arena.folder)
     pid = arena.start(command, SECRET_KEY=secrets.token_hex(32), DATA_DIR=str(arena.folder))
