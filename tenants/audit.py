@@ -58,7 +58,7 @@ def record_refused(session: Session, by: Actor, act: str, subject: str) -> None:
 
 def search(session: Session, by: Actor, limit: int = 100) -> Sequence[AuditEntry]:
     """The newest entries of the business."""
-    by.require(May.PAUSE)
+    by.require(May.AUDIT)
     return session.scalars(
         select(AuditEntry)
         .where(AuditEntry.business_id == by.business.id)

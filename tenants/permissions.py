@@ -17,14 +17,15 @@ class May(enum.Enum):
     SEE_ALL = "see the tasks of everybody"
     MANAGE = "edit and delete the tasks of everybody"
     PAUSE = "pause and resume users and task types"
+    AUDIT = "read who did what"
     SCHEDULE = "make, change and run schedules"
     PAUSE_SYSTEM = "pause and resume task types in the whole installation"
     LIMIT = "set how many tasks of a business run at once"
 
 
-_AUDITOR = frozenset({May.ENTER, May.SEE_ALL})
+_AUDITOR = frozenset({May.ENTER, May.SEE_ALL, May.AUDIT})
 _MEMBER = frozenset({May.ENTER, May.SUBMIT})
-_ADMIN = _MEMBER | {May.SEE_ALL, May.MANAGE, May.PAUSE, May.SCHEDULE}
+_ADMIN = _MEMBER | {May.SEE_ALL, May.MANAGE, May.PAUSE, May.AUDIT, May.SCHEDULE}
 
 GRANTS: dict[Role, frozenset[May]] = {
     Role.AUDITOR: _AUDITOR,

@@ -13,7 +13,7 @@ bp = business_blueprint("audit")
 
 
 @bp.get("/audit")
-@access(May.PAUSE)
+@access(May.AUDIT)
 def index() -> Response:
     """Who did what, newest first."""
     return htmx.page("audit/index.html", entries=audit.search(db.session, g.actor))

@@ -99,6 +99,15 @@ def test_members_act_on_their_own_tasks_one_by_one(cast: Cast, ben: Browser, act
     assert _state(id_) == "pending"
 
 
+def test_an_act_on_all_is_aborted_and_a_task_interrupted(cast: Cast, ada: Browser) -> None:
+    act, task = (rows.task(cast.acme, cast.ada, "running", task_type=name) for name in ("tasks.bulk", "test.note"))
+    for id_, verb, other in ((act, "Abort", "Interrupt"), (task, "Interrupt", "Abort")):
+        page, asked = (ada.get(f"/b/acme/tasks/{id_}{part}").text for part in ("", "/interruption"))
+        assert f"{verb} task {id_}" in page
+        assert f"{verb} task #{id_} in Acme" in asked
+        assert other not in page + asked
+
+
 def _asked(act: str, ids: list[int]) -> str:
     return f"/b/acme/bulk-acts/new?act={act}&" + "&".join(f"ids={id_}" for id_ in ids)
 
