@@ -52,7 +52,7 @@ def test_a_paused_task_says_who_paused_it_why_since_when_and_until_when(cast: Ca
     id_ = rows.task(cast.acme, cast.ben)
     since, until = datetime(2025, 3, 1, 12, 30, 15, tzinfo=UTC), datetime(2099, 3, 2, 8, tzinfo=UTC)
     paused = rows.pause(cast.acme, cast.ada, cast.ben, reason="too loud", created_at=since)
-    told = "Paused by Ada Lovelace: too loud. Since 01 Mar 2025, 12:30:15 , until"
+    told = "Paused by Ada Lovelace: too loud. Since 1 Mar 2025, 12:30:15 , until"
     assert f"{told} somebody resumes. Estimated start: unknown." in ben.get(f"/b/acme/tasks/{id_}").text
     with transaction() as session:
         session.execute(update(Pause).where(Pause.id == paused).values(until=until))
