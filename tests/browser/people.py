@@ -42,7 +42,6 @@ def sign_in(page: Page, who: str) -> None:
     page.get_by_label("Password").fill(DEMO_PASSWORD)
     page.get_by_role("button", name="Log in", exact=True).click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
-    page.wait_for_load_state()  # from then on a key opens dialogs: links are links until the scripts are there
 
 
 def row(page: Page, task_id: int) -> Locator:

@@ -28,6 +28,7 @@ def ada(visit: Visit, shop: Business, cast: Cast, some: list[int]) -> Iterator[P
     """Ada at her business. Later she prefers nothing again."""
     page = visit("ada")
     page.goto(f"/b/{shop.slug}/tasks")
+    expect(page.locator("#open-help")).to_have_attribute("data-htmx-powered", "true")  # till then it is a plain link
     yield page
     with transaction() as session:
         session.get_one(User, cast.ada.user.id).preferences = {}
