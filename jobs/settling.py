@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 ANSWER_SECONDS = judge.CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
 CHUNK = 1000  # rows settled in one transaction
-_FIRST_CHUNK = 200  # the same while somebody waits for the answer: 1,000 take up to 100 ms on a busy PostgreSQL
+_FIRST_CHUNK = 50  # the same while somebody waits for the answer: larger ones kept it waiting on a busy PostgreSQL
 _AT_ONCE_SECONDS = 0.05  # spent on settling before the answer; the beat does the rest
 IN_ANY_QUEUE = Task.queue > ""  # the index's second column: else SQLite may take another index
 _GAP_SECONDS = 0.01  # between two chunks, and as long as a chunk took: else claims on SQLite wait for all of them
