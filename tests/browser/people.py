@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable
+from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Locator, Page, Request, expect
 
 from tenants.accounts import DEMO_PASSWORD
+from tests.waiting import until
 
 _ANSWERED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
 
@@ -59,6 +63,29 @@ def column(page: Page, name: str) -> list[str]:
     """What stands in one column of the table, from top to bottom."""
     place = {"user": ".cell-user .cut", "type": ".cell-type .row-link", "status": ".cell-status .status-badge"}[name]
     return page.locator(f"#tasks-table tbody {place}").all_inner_texts()
+
+
+def expect_rows(page: Page, ids: list[int]) -> None:
+    """A list shows these tasks in this order, at once or when the page that was asked for is there."""
+    expect_soon(lambda: rows(page), ids)
+
+
+def expect_column(page: Page, name: str, texts: list[str]) -> None:
+    """One column of the table says this from top to bottom, at once or soon."""
+    expect_soon(lambda: column(page, name), texts)
+
+
+def expect_soon(look: Callable[[], list[Any]], wanted: list[Any]) -> None:
+    """`look` sees what is wanted within 10 seconds: pages come in pieces, and a look at half of one is no look."""
+
+    def seen() -> bool:
+        with contextlib.suppress(Error):  # the page that was looked at went away meanwhile
+            return look() == wanted
+        return False
+
+    with contextlib.suppress(AssertionError):
+        until(seen, seconds=10)
+    assert look() == wanted
 
 
 def dialog(page: Page) -> Locator:

@@ -15,7 +15,7 @@ from tenants.database import transaction
 from tenants.models import Business
 from tests import look
 from tests.browser.conftest import Visit
-from tests.browser.people import dialog, row, rows, toast
+from tests.browser.people import dialog, expect_rows, row, toast
 from tests.browser.stack import Stack, tomorrow
 from tests.browser.test_accessible import faults
 from tests.factories import Cast
@@ -60,7 +60,7 @@ def test_a_click_opens_it_at_its_address_and_closing_leads_back_to_the_same_list
     ada.go_back()
     expect(dialog(ada)).to_be_hidden()
     expect(ada).to_have_url(listed)
-    assert rows(ada) == ids[::-1]
+    expect_rows(ada, ids[::-1])
     assert ada.evaluate("window.stayed"), "the list below was never loaded again"
 
     opened(ada, ids[2])
@@ -200,7 +200,7 @@ def test_a_deleted_final_task_comes_back_with_undo(visit: Visit, shop: Business,
     expect(row(ada, id_)).to_have_count(0)
     toast(ada).get_by_role("button", name="Undo").click()
     expect(row(ada, id_)).to_be_visible()
-    assert rows(ada) == [other, id_]
+    expect_rows(ada, [other, id_])
     ada.goto(f"/b/{shop.slug}/tasks/{id_}")
     ada.get_by_role("button", name="Delete").click()
     expect(ada).to_have_url(re.compile(r"/tasks$"))

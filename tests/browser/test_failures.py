@@ -10,8 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from tenants.clock import clock
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import rows as tasks_shown
-from tests.browser.people import toast
+from tests.browser.people import expect_rows, toast
 from tests.browser.test_accessible import faults
 from tests.factories import Cast
 from tests.webapp import rows
@@ -56,7 +55,7 @@ def test_ada_resolves_and_ignores_what_failed(visit: Visit, shop: Business, cast
     lookup.get_by_role("link", name="LookupError").click()
     expect(ada).to_have_url(re.compile("/history[?]q=failure"))
     expect(ada.get_by_role("link", name="Remove Failure: LookupError: row # is broken")).to_be_visible()
-    assert tasks_shown(ada) == failed[::-1]
+    expect_rows(ada, failed[::-1])
 
     ada.go_back()
     ada.get_by_role("link", name="Ignored 1").click()

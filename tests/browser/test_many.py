@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import dialog, toast
+from tests.browser.people import dialog, expect_soon, toast
 from tests.browser.stack import tomorrow
 from tests.factories import Cast
 from tests.webapp import rows
@@ -55,12 +55,12 @@ def test_ada_interrupts_what_she_ticked(ada: Page, some: list[int], width: int) 
 def test_shift_ticks_a_range_and_the_header_the_page(ada: Page, some: list[int]) -> None:
     ada.locator(f"#tick-{some[5]}").click()
     ada.locator(f"#tick-{some[2]}").click(modifiers=["Shift"])
-    assert ticked(ada) == [some[5], some[4], some[3], some[2]]
+    expect_soon(lambda: ticked(ada), [some[5], some[4], some[3], some[2]])
     ada.get_by_role("checkbox", name="Select all tasks of this page").check()
-    assert ticked(ada) == some[::-1]
+    expect_soon(lambda: ticked(ada), some[::-1])
     expect(ada.get_by_text("6 selected")).to_be_visible()
     ada.get_by_role("button", name="Clear").click()
-    assert ticked(ada) == []
+    expect_soon(lambda: ticked(ada), [])
 
 
 def test_ticks_and_open_menus_survive_the_refresh(ada: Page, shop: Business, cast: Cast, some: list[int]) -> None:
@@ -68,7 +68,7 @@ def test_ticks_and_open_menus_survive_the_refresh(ada: Page, shop: Business, cas
     ada.locator("#tasks-filters summary").click()
     new = rows.task(shop, cast.ben, next_try_at=tomorrow())
     expect(ada.locator(f"#task-{new}")).to_be_visible()
-    assert ticked(ada) == [some[1]]
+    expect_soon(lambda: ticked(ada), [some[1]])
     expect(ada.get_by_label("Task type", exact=True)).to_be_visible()
 
 

@@ -11,7 +11,7 @@ from jobs.models import Task
 from tenants.database import transaction
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import column, row, rows
+from tests.browser.people import column, expect_column, expect_rows, row, rows
 from tests.browser.stack import tomorrow
 from tests.factories import Cast
 from tests.webapp.rows import task
@@ -71,7 +71,7 @@ def test_ada_searches_by_user_and_by_type(ada: Page, some: list[int], typed: str
     ada.keyboard.press("/")
     ada.keyboard.type(typed)
     count(ada, "3 of 3")
-    assert column(ada, name) == [shown] * 3
+    expect_column(ada, name, [shown] * 3)
     expect(ada).to_have_url(re.compile(r"\?q=" + typed.replace(" ", r"(\+|%20)")))
     expect(ada.get_by_role("searchbox")).to_be_focused()
     expect(ada.locator("#announce")).to_have_text("3 of 3 tasks")
@@ -90,28 +90,28 @@ def test_ada_sorts_both_ways(ada: Page, visit: Visit, some: list[int], heading: 
     ada.get_by_role("link", name=heading, exact=True).click()
     expect(head).to_have_attribute("aria-sort", "descending")
     expect(ada).to_have_url(re.compile(rf"\?sort=-{name}$"))
-    assert rows(ada) == ids[::-1], "ties by id, both ways"
+    expect_rows(ada, ids[::-1])  # ties by id, both ways
 
     copied = visit("ada")
     copied.goto(ada.url)
-    assert rows(copied) == ids[::-1]
+    expect_rows(copied, ids[::-1])
     ada.go_back()
     expect(head).to_have_attribute("aria-sort", "ascending")
-    assert rows(ada) == ids
+    expect_rows(ada, ids)
     ada.go_back()
     expect(ada.get_by_role("columnheader", name="Created At")).to_have_attribute("aria-sort", "descending")
-    assert rows(ada) == some[::-1]
+    expect_rows(ada, some[::-1])
 
 
 def test_ada_sorts_by_time(ada: Page, some: list[int]) -> None:
     ada.reload()
-    assert rows(ada) == some[::-1], "newest first"
+    expect_rows(ada, some[::-1])  # newest first
     ada.get_by_role("link", name="Created At", exact=True).click()
     expect(ada).to_have_url(re.compile(r"\?sort=created$"))
-    assert rows(ada) == some
+    expect_rows(ada, some)
     ada.get_by_role("link", name="Created At", exact=True).click()
     expect(ada).to_have_url(re.compile(r"/tasks$"))
-    assert rows(ada) == some[::-1]
+    expect_rows(ada, some[::-1])
 
 
 def test_ada_turns_pages(ada: Page, visit: Visit, many: list[int]) -> None:
@@ -126,20 +126,20 @@ def test_ada_turns_pages(ada: Page, visit: Visit, many: list[int]) -> None:
     expect(pages.get_by_role("link", name="Newer")).to_have_count(0)
     pages.get_by_role("link", name="Older").click()
     expect(ada).to_have_url(re.compile("after="))
-    assert rows(ada) == newest[25:50]
+    expect_rows(ada, newest[25:50])
     copied = visit("ada")
     copied.goto(ada.url)
-    assert rows(copied) == newest[25:50]
+    expect_rows(copied, newest[25:50])
     pages.get_by_role("link", name="Older").click()
     count(ada, "10 of 60")
-    assert rows(ada) == newest[50:]
+    expect_rows(ada, newest[50:])
     expect(pages.get_by_role("link", name="Older")).to_have_count(0)
     pages.get_by_role("link", name="Newer").click()
     count(ada, "25 of 60")
-    assert rows(ada) == newest[25:50]
+    expect_rows(ada, newest[25:50])
     ada.go_back()
     count(ada, "10 of 60")
-    assert rows(ada) == newest[50:]
+    expect_rows(ada, newest[50:])
 
 
 def test_a_change_of_search_or_order_leads_to_the_first_page(ada: Page, many: list[int]) -> None:
@@ -149,7 +149,7 @@ def test_a_change_of_search_or_order_leads_to_the_first_page(ada: Page, many: li
     ada.get_by_role("searchbox").fill("ben")
     expect(ada).to_have_url(re.compile(r"\?q=ben&size=25$"))
     count(ada, "25 of 60")
-    assert rows(ada) == many[:-26:-1]
+    expect_rows(ada, many[:-26:-1])
 
 
 @pytest.mark.parametrize("path", ["tasks", "active", "history", "background-tasks"])
