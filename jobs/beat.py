@@ -26,6 +26,7 @@ from jobs import (
 from jobs.claims import any_ready
 from jobs.models import Limit, Pause, Task
 from jobs.states import WAITING, State
+from jobs.vacuuming import Vacuum
 from tenants.clock import clock
 from tenants.database import transaction
 from tenants.models import Business
@@ -74,6 +75,7 @@ class Beat:
         repairs += [self.group_failures, self.forget]
         self._repairs = [*repairs, *also]
         self._missing: dict[tuple[int, str], str] = {}
+        self._vacuum = Vacuum()
         self._settled = self._grouped = 0  # the business that was settled last, and the one whose failures were grouped
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:
@@ -132,12 +134,13 @@ class Beat:
 
     def settle(self) -> None:
         """Mark what is paused and unmark what is not, in chunks, for half a second at most; go on there next time."""
-        ends_at = time.monotonic() + _SETTLE_SECONDS
+        ends_at, moved = time.monotonic() + _SETTLE_SECONDS, 0
         for business_id in self._unsettled():
             if time.monotonic() >= ends_at:
                 break
-            settling.settle_until(ends_at, business_id, claims=True)
+            moved += settling.settle_until(ends_at, business_id, claims=True)
             self._settled = business_id
+        self._vacuum.note(moved, is_done=moved < settling.CHUNK)
         with transaction(claims=True) as session:
             settling.finish_system_wide(session)
 

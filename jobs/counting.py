@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
+    Engine,
     Integer,
     Select,
     String,
@@ -27,12 +30,17 @@ from sqlalchemy.orm import Session
 from jobs.conditions import Condition
 from jobs.models import Task
 from jobs.orders import HERE, Scope, by_id
-from jobs.states import WAITING, State
+from jobs.states import FINAL, WAITING, State
 from jobs.walks import Clauses, Strand
 
 LIMIT = 10_000  # where an index alone answers
 JUDGED = 2_000  # entries of what waits that are looked at where a pause may hold them
 LOOK = 500  # entries of each state that are looked at where a filter has to be
+FULL_SECONDS = 10  # how long a final state is taken for as full as it was
+
+# Until when which state of which business is known to hold more than LIMIT: counting that far is most of what a list of
+# a large business costs, again every few seconds, and what is over goes away slowly.
+_full: WeakKeyDictionary[Engine, dict[tuple[int, State], float]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,24 @@ def count_states(
 
     `few` is what holds them all, if it is little (`jobs.gathering`).
     """
-    only = tuple(one.clause for one in asked)
+    if asked or few is not None:
+        return _summed(scope, _counted(session, scope, tuple(one.clause for one in asked), few))
+    known, now = _full.setdefault(session.connection().engine, {}), time.monotonic()
+    full = {state for state in scope.states & FINAL if known.get((scope.business_id, state), 0) > now}
+    rest = replace(scope, states=scope.states - full)
+    parts = [*_counted(session, rest), dict.fromkeys(full, Count(LIMIT, is_capped=True))]
+    found = {state for part in parts for state, count in part.items() if count.is_capped and state in FINAL - full}
+    known.update(dict.fromkeys(((scope.business_id, state) for state in found), now + FULL_SECONDS))
+    return _summed(scope, parts)
+
+
+def _counted(
+    session: Session, scope: Scope, only: Clauses = (), few: Sequence[Strand] | None = None
+) -> Iterator[dict[State, Count]]:
+    """The numbers by state, in parts."""
     looks, statement = _plan(scope, only, None if few is None else tuple(few))
     limits = {"listed": LIMIT + 1, "judged": JUDGED, "filtered": LOOK}
-    return _summed(scope, _count(session, looks, statement, scope.parameters | limits))
+    return _count(session, looks, statement, scope.parameters | limits)
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
-from sqlalchemy.orm import Session, contains_eager, defer
+from sqlalchemy.orm import Session, defer
 
 from jobs import conditions, gathering, judge, orders, pages, people, tasks, walks
 from jobs.conditions import Condition
@@ -105,7 +105,8 @@ def count_own(session: Session, by: Actor, tab: Tab) -> Count:
 
 def get(session: Session, by: Actor, task_id: int) -> Row:
     """One task that the actor may see, as a list shows it; else NotFound."""
-    return pages.row(tasks.get(session, by, task_id), judge.standing(session, by.business.id))
+    task = tasks.get(session, by, task_id)
+    return pages.row(task, task.user.name if task.user else None, judge.standing(session, by.business.id))
 
 
 def rows_of(
@@ -265,16 +266,15 @@ def _find(session: Session, question: _Question, few: Sequence[Strand] | None, s
 
 def _rows(session: Session, places: Sequence[Place], standing: judge.Standing) -> list[Row]:
     ids = [id_ for _, id_ in places]
-    found = {one.id: one for one in session.scalars(_shown(), {"ids": ids})} if ids else {}
-    return [pages.row(found[id_], standing) for id_ in ids if id_ in found]
+    found = {task.id: (task, name) for task, name in session.execute(_shown(), {"ids": ids}).tuples()} if ids else {}
+    return [pages.row(*found[id_], standing) for id_ in ids if id_ in found]
 
 
 @functools.cache
-def _shown() -> Select[tuple[Task]]:
+def _shown() -> Select[tuple[Task, str]]:
     """The tasks with these `ids`, and the names of their users. Built once: every list asks it."""
     unused = [defer(getattr(Task, name), raiseload=True) for name in _UNUSED]
-    names = contains_eager(Task.user).load_only(User.name, raiseload=True)
-    query = select(Task).outerjoin(Task.user).options(names, *unused)
+    query = select(Task, User.name).outerjoin(Task.user).options(*unused)
     return query.where(within(Task.id, bindparam("ids", type_=Numbers(BigInteger()))))
 
 

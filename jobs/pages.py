@@ -67,14 +67,13 @@ class Page:
         return {row.pause_id for row in self.rows if row.pause_id}
 
 
-def row(task: Task, standing: Standing) -> Row:
-    """A task as lists show it."""
+def row(task: Task, user_name: str | None, standing: Standing) -> Row:
+    """A task as lists show it. The Scheduler's has no user, so no name."""
     state = State(task.state)
     held_by = standing.over(task.user_id, task.task_type) if state in WAITING else None
     if state in WAITING:
         state = State.PAUSED if held_by else State.PENDING
-    name = task.user.name if task.user else SCHEDULER
-    return Row(task, name, task_types.title_of(task.task_type), state, held_by)
+    return Row(task, user_name or SCHEDULER, task_types.title_of(task.task_type), state, held_by)
 
 
 def encode(place: Place | None) -> str | None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from jobs import checks, judge, pages
 from jobs.models import Task
 from jobs.pages import Row
+from tenants.models import User
 from tenants.permissions import Actor, May
 
 USUAL, MOST = 50, 100  # of a page
@@ -32,13 +33,13 @@ def search(session: Session, by: Actor, ref: str, *, before: int | None = None, 
     by.require(May.ENTER)
     checks.check_ref(ref)
     limit = max(1, min(limit, MOST))
-    query = select(Task).where(Task.business_id == by.business.id, Task.ref == ref, Task.is_there())
+    query = select(Task, User.name).where(Task.business_id == by.business.id, Task.ref == ref, Task.is_there())
     if not by.may(May.SEE_ALL):
         query = query.where(func.coalesce(Task.user_id, 0) == by.user.id)  # so that no index of users fits
     if before is not None:
         query = query.where(Task.id < before)
-    query = query.options(joinedload(Task.user)).order_by(Task.ref.desc(), Task.id.desc()).limit(limit + 1)
-    found = session.scalars(query).all()
+    query = query.outerjoin(Task.user).order_by(Task.ref.desc(), Task.id.desc()).limit(limit + 1)
+    found = session.execute(query).tuples().all()
     standing = judge.standing(session, by.business.id)
     shown = found[:limit]
-    return Found([pages.row(one, standing) for one in shown], shown[-1].id if len(found) > limit else None)
+    return Found([pages.row(*one, standing) for one in shown], shown[-1][0].id if len(found) > limit else None)

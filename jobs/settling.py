@@ -50,17 +50,22 @@ def settle(session: Session, business_id: int, chunk: int = CHUNK) -> int:
     return moved
 
 
-def settle_until(ends_at: float, business_id: int, chunk: int = CHUNK, **options: Any) -> None:
-    """Settle chunk after chunk until all is done or it is so late; claims get their turn in between."""
+def settle_until(ends_at: float, business_id: int, chunk: int = CHUNK, **options: Any) -> int:
+    """Settle chunk after chunk until all is done or it is so late; claims get their turn in between.
+
+    Answers the rows moved.
+    """
+    total = 0
     while True:
         began = time.monotonic()
         with transaction(**options) as session:
             moved = settle(session, business_id, chunk)
+        total += moved
         now = time.monotonic()
         took = now - began
         gap = max(_GAP_SECONDS, took)
         if not moved or now + gap + took >= ends_at:  # the next one takes as long, and somebody may wait
-            return
+            return total
         time.sleep(gap)
 
 

@@ -42,15 +42,15 @@ def escaped_controls(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def time(value: datetime | None) -> Markup:
-    """A time: how long ago in browsers that know how, else as the user's clock shows it."""
+def time(value: datetime | None, zone: ZoneInfo | None = None) -> Markup:
+    """A time: how long ago in browsers that know how, else as the clock of that zone or of the user shows it."""
     if value is None:
         return Markup("&ndash;")
-    local, utc = value.astimezone(user_zone()), f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    long, zone = f"{local:%-d %b %Y, %H:%M:%S}", local.tzname()
+    local, utc = value.astimezone(zone or user_zone()), f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    long = f"{local:%-d %b %Y, %H:%M:%S}"
     # Nothing here is anybody's text, and a table has many times.
     inside = f'<time datetime="{utc}">{long[:-3]}</time>'
-    return Markup(f'<relative-time datetime="{utc}" title="{long} {zone}">{inside}</relative-time>')  # noqa: S704
+    return Markup(f'<relative-time datetime="{utc}" title="{long} {local.tzname()}">{inside}</relative-time>')  # noqa: S704
 
 
 def until(value: datetime) -> Markup:

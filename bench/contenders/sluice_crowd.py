@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import exists, select
+from sqlalchemy import Executable, exists, select, text
 from sqlalchemy.orm import Session
 
 from bench import witness
 from bench.contenders import sluice
-from jobs import pauses
+from jobs import pauses, vacuuming
 from jobs.judge import Target
 from jobs.models import Task
 from jobs.states import State
@@ -19,6 +19,8 @@ from tenants.models import Role, User
 from tenants.permissions import Actor
 
 _BUSINESS = sluice.BUSINESSES[0]
+_VACUUM_SECONDS = 30
+_NOT_VACUUMED = text("SELECT vacuum_count = 0 FROM pg_stat_user_tables WHERE relname = 'tasks'")
 ready = sluice.ready
 
 
@@ -65,14 +67,21 @@ def resume(pause_id: int, ada: int) -> tuple[int, int]:
     return called, witness.now()
 
 
-def wait_until_settled(user: int) -> None:
-    """Until none of a user's tasks is pending any more."""
+def wait_until_settled(user: int, count: int) -> None:
+    """Until none of a user's tasks is pending any more, and PostgreSQL is rid of what so many moves left behind."""
     pending = select(exists().where(Task.stands(State.PENDING), Task.user_id == user))
-    while True:
-        with transaction(read_only=True) as session:
-            if not session.scalar(pending):
-                return
+    while _is_any(pending):
         time.sleep(0.1)
+    ends_at = time.monotonic() + _VACUUM_SECONDS  # autovacuum may be at it instead
+    while count >= vacuuming.MANY and _is_any(_NOT_VACUUMED) and time.monotonic() < ends_at:
+        time.sleep(0.1)
+
+
+def _is_any(query: Executable) -> bool:
+    with transaction(read_only=True) as session:
+        if query is _NOT_VACUUMED and session.get_bind().dialect.name != "postgresql":
+            return False
+        return bool(session.scalar(query))
 
 
 def prepare_crowd(count: int) -> list[int]:

@@ -48,7 +48,7 @@ class _Story:
         self._pause_id, called, answered = self._ask("pause", *(self._ids[name] for name in ("business", "ada", "ben")))
         behind = range(_BEHIND, _BEHIND + self._others)
         self._arena.wait_for_these(behind)
-        self._ask("wait_until_settled", self._ids["ben"])
+        self._ask("wait_until_settled", self._ids["ben"], self._flood)
         late = [at for at in self._arena.starts.of(range(self._flood)) if at > answered]
         if late:
             raise Void(f"{len(late)} tasks of the paused user began after the answer")

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from jobs import conditions, counting, gathering, judge, lists, orders, people, task_types, walks
@@ -26,7 +26,9 @@ from jobs.pages import Page
 from jobs.states import FINAL, WAITING, State
 from tenants import accounts, members
 from tenants.clock import clock
+from tenants.permissions import Actor
 from tests.factories import Cast
+from tests.waiting import until
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 TYPES = ("test.note", "test.other", "gone.away")
@@ -370,6 +372,30 @@ def test_counts_say_when_there_are_more(
     assert told[None].is_capped
     assert all(count.number <= 5 for count in told.values())
     assert lists.search(db, cast.ada, TaskFilter()).is_capped
+
+
+def test_what_was_full_a_moment_ago_is_not_counted_again(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "LIMIT", 5)
+    monkeypatch.setattr(counting, "FULL_SECONDS", 2.0)
+    for business in (cast.acme, cast.globex):
+        db.add_all(
+            Task(business_id=business.id, task_type="test.note", queue="default", state="failed") for _ in "1234"
+        )
+    db.add_all(Task(business_id=cast.acme.id, task_type="test.note", queue="default", state="failed") for _ in "56")
+    db.commit()
+    assert failed(db, cast.ada) == Count(5, is_capped=True)
+    db.execute(delete(Task).where(Task.business_id == cast.acme.id))
+    db.commit()
+    assert failed(db, cast.ada) == Count(5, is_capped=True)
+    assert failed(db, members.enter(db, cast.ada.user, "globex")) == Count(4), "each business has its own"
+    until(lambda: failed(db, cast.ada) == Count(0))
+
+
+def failed(db: Session, by: Actor) -> Count:
+    """How many failed tasks a list tells of."""
+    return lists.counts(db, by, TaskFilter())[State.FAILED]
 
 
 @pytest.mark.parametrize("tab", Tab)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, func, select, update
+from sqlalchemy import Engine, event, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import choices, pauses, settling, submit, task_types
@@ -396,6 +396,32 @@ def test_a_beat_settles_for_half_a_second_and_the_next_one_goes_on_there(db: Ses
         before = look.scalar(marked)
         beat.settle()
         assert look.scalar(marked) > before
+
+
+def test_postgresql_is_rid_of_what_very_many_moves_left_behind(db: Session, cast: Cast) -> None:
+    """Claims would read past a dead entry for each of them until autovacuum comes."""
+    if db.get_bind().dialect.name != "postgresql":
+        pytest.skip("SQLite keeps no dead entries")
+    db.execute(text("ALTER TABLE tasks SET (autovacuum_enabled = false)"))
+    row = {"business_id": cast.acme.id, "user_id": cast.ben.user.id, "task_type": "test.note", "queue": "default"}
+    db.execute(insert(Task), [row] * 12_000)
+    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="floods the queue"))
+    db.commit()
+    pending, beat = select(func.count()).where(Task.state == "pending"), Beat()
+    while look.scalar(pending):
+        assert vacuums() == 0, "once, when all is done"
+        beat.settle()
+    beat.settle()
+    until(lambda: vacuums() == 1)
+    beat.settle()
+    assert vacuums() == 1
+
+
+def vacuums() -> int:
+    """How often somebody asked for a vacuum of the tasks."""
+    asked = text("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'tasks'")
+    with transaction(read_only=True) as session:
+        return int(session.scalar(asked) or 0)
 
 
 @pytest.mark.parametrize(
