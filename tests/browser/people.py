@@ -98,6 +98,11 @@ def toast(page: Page) -> Locator:
     return page.locator(".toast-note").last
 
 
+def search_box(page: Page) -> Locator:
+    """Where people type what tasks they look for; it completes terms, so it is a combo box."""
+    return page.get_by_role("combobox", name="Search by user, task type, title or id")
+
+
 def open_pause_dialog(page: Page, what: str = "Pause User") -> Locator:
     """Click one of the two buttons that pause; the dialog, ready to be typed into."""
     page.get_by_role("link", name=what, exact=True).click()

@@ -143,4 +143,4 @@ def test_at_twice_the_size_nothing_is_lost(visit: Visit, full: Business) -> None
     expect(close).to_be_in_viewport(ratio=1)
     close.click()
     page.keyboard.press("Control+k")
-    expect(page.get_by_role("combobox")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("combobox", name="Page, act")).to_be_in_viewport(ratio=1)

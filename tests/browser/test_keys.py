@@ -12,7 +12,7 @@ from tenants import preferences
 from tenants.database import transaction
 from tenants.models import Business, User
 from tests.browser.conftest import Visit
-from tests.browser.people import dialog, row
+from tests.browser.people import dialog, row, search_box
 from tests.factories import Cast
 from tests.webapp.rows import task
 
@@ -103,7 +103,7 @@ def test_a_question_mark_shows_the_keys(ada: Page) -> None:
 
 def test_no_key_counts_while_she_types(ada: Page) -> None:
     ada.keyboard.press("/")
-    search = ada.locator("main").get_by_role("searchbox")
+    search = search_box(ada)
     expect(search).to_be_focused()
     ada.keyboard.type("gt?jkxrlt/")
     expect(search).to_have_value("gt?jkxrlt/")
@@ -121,9 +121,9 @@ def test_she_switches_single_keys_off_and_ctrl_k_still_counts(ada: Page, cast: C
         ada.keyboard.press(key)
     expect(ada.locator("html")).to_have_attribute("data-bs-theme", "light")
     expect(dialog(ada)).to_be_hidden()
-    expect(ada.locator("main").get_by_role("searchbox")).not_to_be_focused()
+    expect(search_box(ada)).not_to_be_focused()
     ada.keyboard.press("Control+k")
-    expect(ada.get_by_role("combobox")).to_be_focused()
+    expect(ada.get_by_role("combobox", name="Page, act")).to_be_focused()
     ada.reload()
     expect(ada.locator("body")).to_have_attribute("data-keys", "off")
     with transaction(read_only=True) as session:

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import dialog, expect_soon, toast
+from tests.browser.people import dialog, expect_soon, search_box, toast
 from tests.browser.stack import tomorrow
 from tests.factories import Cast
 from tests.webapp import rows
@@ -73,7 +73,7 @@ def test_ticks_and_open_menus_survive_the_refresh(ada: Page, shop: Business, cas
 
 
 def test_all_that_match_is_an_operation_with_a_link(ada: Page, some: list[int]) -> None:
-    ada.get_by_role("searchbox").fill("user:cleo")
+    search_box(ada).fill("user:cleo")
     expect(ada.locator("[data-count]")).to_have_text("3 of 3")
     ada.locator("[data-tick]").first.check()
     ada.get_by_label("Select all 3 matching").check()
@@ -96,7 +96,7 @@ def test_filters_narrow_the_list_and_stand_in_the_address(ada: Page, some: list[
 
 
 def test_ada_opens_the_list_that_she_saved(ada: Page, some: list[int]) -> None:
-    ada.get_by_role("searchbox").fill("user:cleo")
+    search_box(ada).fill("user:cleo")
     expect(ada.locator("[data-count]")).to_have_text("3 of 3")
     ada.locator("#tasks-views summary").click()
     ada.get_by_role("link", name="Save this view").click()

@@ -11,7 +11,7 @@ from tenants import businesses, members
 from tenants.database import transaction
 from tenants.models import Business, Role
 from tests.browser.conftest import Visit
-from tests.browser.people import dialog, row
+from tests.browser.people import dialog, row, search_box
 from tests.factories import Cast
 from tests.webapp.rows import task
 
@@ -27,7 +27,7 @@ def ada(visit: Visit, shop: Business) -> Page:
 def open_palette(page: Page) -> Locator:
     """Press Ctrl K; the field to type into."""
     page.keyboard.press("Control+k")
-    field = page.get_by_role("combobox")
+    field = page.get_by_role("combobox", name="Page, act")
     expect(field).to_be_focused()
     expect(option(page, "Background-Tasks")).to_be_visible()
     return field
@@ -42,7 +42,7 @@ def active(page: Page) -> Locator:
     """The choice that Enter would take, which is also the one that a screen reader tells."""
     chosen = page.locator("#palette [aria-selected=true]")
     expect(chosen).to_have_count(1)
-    expect(page.get_by_role("combobox")).to_have_attribute("aria-activedescendant", chosen.get_attribute("id") or "")
+    expect(page.get_by_role("combobox", name="Page, act")).to_have_attribute("aria-activedescendant", chosen.get_attribute("id") or "")
     return chosen
 
 
@@ -66,7 +66,7 @@ def test_arrows_choose_and_enter_goes(ada: Page, shop: Business) -> None:
 
 
 def test_escape_closes_it_and_the_focus_is_where_it_was(ada: Page) -> None:
-    search = ada.locator("main").get_by_role("searchbox")
+    search = search_box(ada)
     search.focus()
     open_palette(ada)
     ada.keyboard.press("Escape")
@@ -132,7 +132,7 @@ def test_with_a_finger_on_a_phone(visit: Visit, shop: Business) -> None:
     phone = visit("ada", viewport={"width": 390, "height": 844}, has_touch=True)
     phone.goto(f"/b/{shop.slug}/tasks")
     phone.get_by_role("link", name="Search or go to").tap()
-    expect(phone.get_by_role("combobox")).to_be_focused()
+    expect(phone.get_by_role("combobox", name="Page, act")).to_be_focused()
     expect(option(phone, "Globex")).to_be_visible()
     heights = "(all) => all.map((one) => one.getBoundingClientRect().height)"
     assert min(phone.locator("[role=option]").evaluate_all(heights)) >= 43.95

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import open_pause_dialog, row
+from tests.browser.people import open_pause_dialog, row, search_box
 from tests.factories import Cast
 from tests.webapp.rows import task
 
@@ -38,7 +38,7 @@ def test_a_new_task_is_there_within_three_seconds(ada: Page, shop: Business, cas
 
 
 def test_what_is_typed_keeps_its_focus_and_selection(ada: Page, shop: Business, cast: Cast) -> None:
-    search = ada.get_by_role("searchbox")
+    search = search_box(ada)
     search.fill("ben it")
     expect(ada).to_have_url(re.compile("q=ben"))
     search.evaluate("(one) => one.setSelectionRange(1, 4)")
@@ -49,7 +49,7 @@ def test_what_is_typed_keeps_its_focus_and_selection(ada: Page, shop: Business, 
 
 
 def test_typing_on_while_rows_come_in_loses_no_letter(ada: Page, shop: Business, cast: Cast) -> None:
-    search = ada.get_by_role("searchbox")
+    search = search_box(ada)
     search.click()
     ada.keyboard.type("count numbers cannot be so long", delay=90)  # through at least one refresh
     expect(search).to_have_value("count numbers cannot be so long")

@@ -11,7 +11,7 @@ from jobs.models import Task
 from tenants.database import transaction
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import column, expect_column, expect_rows, row, rows
+from tests.browser.people import column, expect_column, expect_rows, row, rows, search_box
 from tests.browser.stack import tomorrow
 from tests.factories import Cast
 from tests.webapp.rows import task
@@ -73,7 +73,7 @@ def test_ada_searches_by_user_and_by_type(ada: Page, some: list[int], typed: str
     count(ada, "3 of 3")
     expect_column(ada, name, [shown] * 3)
     expect(ada).to_have_url(re.compile(r"\?q=" + typed.replace(" ", r"(\+|%20)")))
-    expect(ada.get_by_role("searchbox")).to_be_focused()
+    expect(search_box(ada)).to_be_focused()
     expect(ada.locator("#announce")).to_have_text("3 of 3 tasks")
 
 
@@ -146,7 +146,7 @@ def test_a_change_of_search_or_order_leads_to_the_first_page(ada: Page, many: li
     ada.goto(f"{ada.url}?size=25")
     ada.get_by_role("link", name="Older").click()
     expect(ada).to_have_url(re.compile("after="))
-    ada.get_by_role("searchbox").fill("ben")
+    search_box(ada).fill("ben")
     expect(ada).to_have_url(re.compile(r"\?q=ben&size=25$"))
     count(ada, "25 of 60")
     expect_rows(ada, many[:-26:-1])
@@ -172,7 +172,7 @@ def test_nothing_yet_and_nothing_found_are_told_apart(ada: Page, shop: Business,
     expect(table.get_by_role("link", name="How to submit a task")).to_be_visible()
     only = task(shop, cast.ben, "completed")
     expect(ada.locator(f"#task-{only}")).to_be_visible()
-    ada.get_by_role("searchbox").fill("nobody")
+    search_box(ada).fill("nobody")
     expect(table.get_by_text("There are no tasks to show", exact=True)).to_be_visible()
     expect(table).to_contain_text("Nothing matches “nobody”.")
     ada.get_by_role("link", name="Failed").click()
@@ -180,4 +180,4 @@ def test_nothing_yet_and_nothing_found_are_told_apart(ada: Page, shop: Business,
     ada.get_by_role("link", name="Clear filters").click()
     count(ada, "1 of 1")
     expect(ada).to_have_url(re.compile(r"/tasks$"))
-    expect(ada.get_by_role("searchbox")).to_have_value("")
+    expect(search_box(ada)).to_have_value("")

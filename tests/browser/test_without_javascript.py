@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tenants.models import Business
 from tests.browser.conftest import Visit
-from tests.browser.people import expect_column, expect_rows, row, sign_in, toast
+from tests.browser.people import expect_column, expect_rows, row, search_box, sign_in, toast
 from tests.browser.stack import Stack, tomorrow
 from tests.factories import Cast
 from tests.webapp.rows import find_pause, pause, task
@@ -47,12 +47,12 @@ def test_she_searches_sorts_and_turns_pages(inside: Page, shop: Business, cast: 
     inside.reload()
     expect(row(inside, cleos)).to_be_visible()
     inside.get_by_role("link", name="25", exact=True).click()
-    inside.get_by_role("searchbox").fill("ben")
+    search_box(inside).fill("ben")
     inside.get_by_role("button", name="Search").click()
     expect_rows(inside, bens[:-26:-1])
     inside.get_by_role("link", name="Older").click()
     expect_rows(inside, bens[1::-1])
-    inside.get_by_role("searchbox").fill("")
+    search_box(inside).fill("")
     inside.get_by_role("button", name="Search").click()
     inside.get_by_role("link", name="User", exact=True).click()
     expect_column(inside, "user", ["Ben Ito"] * 25)

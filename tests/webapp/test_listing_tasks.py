@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -49,6 +50,19 @@ def test_the_table_lists_every_task_of_the_business_newest_first(ada: Browser, t
     assert headings == ["User", "Task Type", "Created At", "Status", "Actions"]
     for words in ("Resume All", "Pause User", "Pause Task Type", "Scheduler", "Ben Ito", "Run script", "5 of 5"):
         assert words in page.text
+
+
+@pytest.mark.parametrize("path", ["tasks", "active", "history"])
+def test_what_the_search_proposes_is_a_search(ada: Browser, tasks: dict[str, int], path: str) -> None:
+    html = ada.raw("GET", f"/b/acme/{path}").get_data(as_text=True)
+    proposed = re.findall(r'<option value="((?:state|type):[^"]+)">', html)
+    assert {"type:script.execute", "state:running"} <= set(proposed)
+    for term in proposed:
+        name, _, value = term.partition(":")
+        chosen = ada.get(f"/b/acme/{path}?{name}={value}")
+        assert ada.get(f"/b/acme/{path}?q={term}").rows() == chosen.rows(), term
+    part = ada.raw("GET", f"/b/acme/{path}", headers=PART).get_data(as_text=True)
+    assert "<datalist" not in part, "a refresh leaves it where it is"
 
 
 @pytest.mark.parametrize(
