@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
-    Engine,
     Integer,
     Select,
     String,
@@ -30,6 +27,7 @@ from sqlalchemy.orm import Session
 from jobs.conditions import Condition
 from jobs.models import Task
 from jobs.orders import HERE, Scope, by_id
+from jobs.recently import Recently
 from jobs.states import FINAL, WAITING, State
 from jobs.walks import Clauses, Strand
 
@@ -38,9 +36,9 @@ JUDGED = 2_000  # entries of what waits that are looked at where a pause may hol
 LOOK = 500  # entries of each state that are looked at where a filter has to be
 FULL_SECONDS = 10  # how long a final state is taken for as full as it was
 
-# Until when which state of which business is known to hold more than LIMIT: counting that far is most of what a list of
-# a large business costs, again every few seconds, and what is over goes away slowly.
-_full: WeakKeyDictionary[Engine, dict[tuple[int, State], float]] = WeakKeyDictionary()
+# The business and the state of which there are more than LIMIT: counting that far is most of what a list of a large
+# business costs, again every few seconds, and what is over goes away slowly.
+_full = Recently()
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,11 @@ def count_states(
     """
     if asked or few is not None:
         return _summed(scope, _counted(session, scope, tuple(one.clause for one in asked), few))
-    known, now = _full.setdefault(session.connection().engine, {}), time.monotonic()
-    full = {state for state in scope.states & FINAL if known.get((scope.business_id, state), 0) > now}
-    rest = replace(scope, states=scope.states - full)
-    parts = [*_counted(session, rest), dict.fromkeys(full, Count(LIMIT, is_capped=True))]
-    found = {state for part in parts for state, count in part.items() if count.is_capped and state in FINAL - full}
-    known.update(dict.fromkeys(((scope.business_id, state) for state in found), now + FULL_SECONDS))
+    full = {one for one in scope.states & FINAL if _full.holds(session, (scope.business_id, one))}
+    parts = [*_counted(session, replace(scope, states=scope.states - full)), dict.fromkeys(full, Count(LIMIT, True))]
+    for state, count in (found for part in parts for found in part.items()):
+        if count.is_capped and state in FINAL - full:
+            _full.note(session, (scope.business_id, state), FULL_SECONDS)
     return _summed(scope, parts)
 
 

@@ -14,17 +14,28 @@ from sqlalchemy.orm import Session
 from jobs.conditions import Condition
 from jobs.models import Task
 from jobs.orders import HERE, Scope, by_created, by_id, sort_key, titles
+from jobs.recently import Recently
 from jobs.walks import Clauses, Found, Place, Strand, Way
 
 MOST = 1_000  # tasks that are gathered
 _WIDEST = 200  # users or types that are looked up one by one
+_MUCH_SECONDS = 10
+
+# The business and the states of which there are more than MOST. If there no longer are, a walk finds the same.
+_much = Recently()
 
 
 def source(session: Session, scope: Scope, asked: Sequence[Condition]) -> Sequence[Strand] | None:
     """Strands that hold everything that is asked for and little else; None if there are none so small."""
     for strands in _sources(scope, asked):
-        if not strands or (session.connection().scalar(_sizes(tuple(strands), MOST), scope.parameters) or 0) <= MOST:
+        if not strands or _is_little(session, scope, strands):
             return strands
+    every = by_id(scope)
+    if _much.holds(session, (scope.business_id, scope.states)):
+        return None
+    if not every or _is_little(session, scope, every):
+        return every
+    _much.note(session, (scope.business_id, scope.states), _MUCH_SECONDS)
     return None
 
 
@@ -46,7 +57,11 @@ def _sources(scope: Scope, asked: Sequence[Condition]) -> Iterator[Sequence[Stra
         yield [Strand((HERE, one.clause), scope.in_states)]
     if scope.days:
         yield by_created(replace(scope, alone=None))
-    yield by_id(scope)
+
+
+def _is_little(session: Session, scope: Scope, strands: Sequence[Strand]) -> bool:
+    size = session.connection().scalar(_sizes(tuple(strands), MOST), scope.parameters)
+    return (size or 0) <= MOST
 
 
 @lru_cache(maxsize=256)
