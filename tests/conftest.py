@@ -15,8 +15,10 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
 from tenants.database import Sessions, connect, migrate, transaction
-from tests import factories, servers
+from tests import dialects, factories, servers
 from tests.factories import Cast
+
+dialects.share()
 
 _numbers = itertools.count(1)
 TESTS = Path(__file__).parent
