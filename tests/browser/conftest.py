@@ -30,7 +30,7 @@ _shared: list[tuple[Stack, contextlib.ExitStack]] = []
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """How to start Chromium. None at all is a failure: a page that was not looked at is not tested."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if not chromium:
         pytest.fail("The browser tests need Chromium: run them with `make test`, or set CHROMIUM to its path.")
     switches = "--disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
@@ -49,7 +49,7 @@ def sqlite_stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Generator[None]:
-    """End it when tests of another kind follow: its demo would take a sixth of a processor from them."""
+    """End it when other tests follow: its demo goes on, and would take a tenth of a processor from them."""
     yield
     if _shared and (nextitem is None or Path(__file__).parent not in nextitem.path.parents):
         _, ending = _shared.pop()
