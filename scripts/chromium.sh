@@ -14,24 +14,27 @@ from_playwright() {
 with sync_playwright() as p: print(p.chromium.executable_path)' 2>/dev/null
 }
 
+# The shell has the same engine without the windows of a desktop, which would cost more than the pages in them.
 from_path() {
     local name
-    for name in chromium chromium-browser google-chrome; do
+    for name in chromium-headless-shell chromium chromium-browser google-chrome; do
         if runs "$(command -v "$name")"; then command -v "$name"; return; fi
     done
 }
 
 from_apt() {
-    local root=()
+    local root=() package
     command -v apt-get >/dev/null || return 0
     if [ "$(id -u)" != 0 ]; then sudo -n true 2>/dev/null || return 0; root=(sudo -n); fi
     echo "Installing Chromium with apt-get (about 15 seconds)"
-    "${root[@]}" apt-get update -qq &&
+    "${root[@]}" apt-get update -qq || return 0
+    for package in chromium-headless-shell chromium; do # Ubuntu has no shell
         "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null
+            apt-get install -y -qq --no-install-recommends "$package" fonts-dejavu-core >/dev/null && return
+    done
 }
 
-# A build made for bare servers. It brings its own libraries, so it is started through a small wrapper.
+# A headless shell made for bare servers. It brings its own libraries, so it is started through a small wrapper.
 from_npm() {
     local dir="$PWD/var/chromium"
     command -v npm >/dev/null || return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +24,13 @@ Visit = Callable[..., Page]
 
 expect.set_options(timeout=10_000)
 _numbers = itertools.count(1)
+_shared: list[tuple[Stack, contextlib.ExitStack]] = []
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """How to start Chromium. None at all is a failure: a page that was not looked at is not tested."""
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if not chromium:
         pytest.fail("The browser tests need Chromium: run them with `make test`, or set CHROMIUM to its path.")
     switches = "--disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
@@ -35,11 +38,22 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return {**browser_type_launch_args, "executable_path": chromium, "args": [*as_root, *switches.split()]}
 
 
-@pytest.fixture(scope="session")
-def sqlite_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Sluice on SQLite, as `make run` starts it."""
-    with stacks.start(tmp_path_factory.mktemp("sqlite")) as started:
-        yield started
+@pytest.fixture
+def sqlite_stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """Sluice on SQLite, as `make run` starts it. All tests with browsers share it."""
+    if not _shared:
+        ending = contextlib.ExitStack()
+        _shared.append((ending.enter_context(stacks.start(tmp_path_factory.mktemp("sqlite"))), ending))
+    return _shared[0][0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Generator[None]:
+    """End it when other tests follow: its demo goes on, and would take a tenth of a processor from them."""
+    yield
+    if _shared and (nextitem is None or Path(__file__).parent not in nextitem.path.parents):
+        _, ending = _shared.pop()
+        ending.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from jobs import task_types
+from jobs import queue, task_types
 from jobs.models import Pause, Task
 from jobs.states import WAITING, State
 from jobs.submitting import submit
@@ -33,21 +34,24 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Stack:
-    """A running Sluice: where its pages and its database are. `logins` keeps the cookies of who logged in."""
+    """A running Sluice: where its pages, database and broker are. `logins` keeps the cookies of who logged in."""
 
     url: str
     database_url: str
+    redis_url: str
     logins: dict[str, Any] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def at_hand(self) -> Iterator[Cast]:
-        """Use its database in this process, with nothing waiting and nothing paused. The demo goes on."""
+        """Use its database and broker here, with nothing waiting and nothing paused. The demo goes on."""
         task_types.load(())
         engine = connect(self.database_url)
+        queue.connect(self.redis_url)
         _calm()
         with transaction(read_only=True) as session:
             cast = factories.assemble(session)
         yield cast
+        queue.flush()
         engine.dispose()
 
     def submit(self, who: str | None, task_type: str = "test.count", *, business: str = "acme", **values: Any) -> int:
@@ -70,7 +74,6 @@ def start(folder: Path, **settings: str) -> Iterator[Stack]:
     """Start `run.py` with the demo and two workers, wait until it says that it is ready, and stop it at the end."""
     url = f"http://127.0.0.1:{_free_port()}"
     known = {"DATABASE_URL": f"sqlite:///{folder}/sluice.db", "DATA_DIR": str(folder), "DEMO": "1", "WORKERS": "2"}
-    known["BEAT_SECONDS"] = "0.25"  # it wakes the workers for tasks that this process submits
     outside = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     environment = {**outside, **known, "PORT": url.rpartition(":")[2], **settings}
     said = folder / "said.txt"
@@ -87,7 +90,7 @@ def start(folder: Path, **settings: str) -> Iterator[Stack]:
     try:
         until(lambda: process.poll() is not None or "Sluice is ready" in said.read_text(), seconds=40)
         assert process.poll() is None, said.read_text()
-        yield Stack(url, environment["DATABASE_URL"])
+        yield Stack(url, environment["DATABASE_URL"], _broker_of(process.pid))
     finally:
         process.terminate()
         process.wait(timeout=15)
@@ -96,6 +99,13 @@ def start(folder: Path, **settings: str) -> Iterator[Stack]:
 def tomorrow() -> datetime:
     """A start time that no test lives to see."""
     return datetime.now(UTC).replace(year=datetime.now(UTC).year + 1, day=1)
+
+
+def _broker_of(pid: int) -> str:
+    """The broker that this `run.py` has started."""
+    owners = Path(tempfile.gettempdir()).glob("sluice-broker-*/owner")
+    [ours] = [one.parent for one in owners if one.read_text() == str(pid)]
+    return f"unix://{ours}/r.sock?db=0"
 
 
 def _calm() -> None:

@@ -15,7 +15,7 @@ from tests.browser import stack as stacks
 from tests.browser.conftest import Visit
 from tests.browser.people import Trouble
 from tests.browser.stack import Stack, tomorrow
-from tests.browser.test_accessible import AXE, RUN, SIDEWAYS, TAGS, THEME
+from tests.browser.test_accessible import ALL, AXE, RUN, SIDEWAYS, THEME
 from tests.factories import Cast
 from tests.webapp import rows
 
@@ -205,7 +205,7 @@ def test_axe_finds_nothing_on_a_desk_and_on_a_phone(in_the_shop: Page, host: Hos
         for theme in ("light", "dark"):
             in_the_shop.emulate_media(color_scheme=theme)
             inside.evaluate(THEME, theme)
-            assert [inside.evaluate(RUN, TAGS), in_the_shop.evaluate(RUN, TAGS)] == [[], []], (size, theme)
+            assert [inside.evaluate(RUN, ALL), in_the_shop.evaluate(RUN, ALL)] == [[], []], (size, theme)
             assert inside.evaluate(SIDEWAYS) <= 0
             assert in_the_shop.evaluate(SIDEWAYS) <= 0
     box = in_the_shop.get_by_role("dialog").bounding_box()
