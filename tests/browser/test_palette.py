@@ -42,7 +42,8 @@ def active(page: Page) -> Locator:
     """The choice that Enter would take, which is also the one that a screen reader tells."""
     chosen = page.locator("#palette [aria-selected=true]")
     expect(chosen).to_have_count(1)
-    expect(page.get_by_role("combobox", name="Page, act")).to_have_attribute("aria-activedescendant", chosen.get_attribute("id") or "")
+    field = page.get_by_role("combobox", name="Page, act")
+    expect(field).to_have_attribute("aria-activedescendant", chosen.get_attribute("id") or "")
     return chosen
 
 
