@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -80,9 +81,10 @@ def test_a_person_has_a_page_of_their_tasks_and_pauses(cast: Cast, ada: Browser)
 
 
 def test_nobody_of_another_business_is_named(cast: Cast, ada: Browser) -> None:
-    foreign, missing = (ada.get(f"/b/acme/tasks?user={id_}").text for id_ in (cast.zoe.user.id, 999_999))
+    ids = (cast.zoe.user.id, 999_999)
+    foreign, missing = (re.sub(rf"\b{id_}\b", "", ada.get(f"/b/acme/tasks?user={id_}").text) for id_ in ids)
     assert "Zoe" not in foreign
-    assert foreign.replace(str(cast.zoe.user.id), "") == missing.replace("999999", "")
+    assert foreign == missing
 
 
 def test_what_runs_too_long_is_marked_and_can_be_found(cast: Cast, ada: Browser) -> None:
