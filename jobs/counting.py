@@ -33,7 +33,7 @@ from jobs.walks import Clauses, Strand
 
 LIMIT = 10_000  # where an index alone answers
 JUDGED = 2_000  # entries of what waits that are looked at where a pause may hold them
-LOOK = 500  # entries of each state that are looked at where a filter has to be
+LOOK = 300  # entries of each state that are looked at where a filter has to be
 FULL_SECONDS = 10  # how long a final state is taken for as full as it was
 
 # The business and the state of which there are more than LIMIT: counting that far is most of what a list of a large

@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 from jobs.models import Task
 
 _AT_LEAST = 200  # what a segment is counted as, since asking costs, too
-SCAN = 5_000  # entries of indexes that a page looks at before it stops: some 10 ms
+SCAN = 3_000  # entries of indexes that a page looks at before it stops: some 5 ms
 
 SCATTERED = 1_000  # the same where neighbours in the index lie far apart in the table
 _OF_PEOPLE = 3  # what a task costs, in entries, where the tasks of some people are looked up
