@@ -234,7 +234,7 @@ def _naming() -> Select[tuple[int]]:
 
 def _users_named(session: Session, part: str) -> Sequence[int | None]:
     """The users dictionary: small beside the tasks, so all of it is read."""
-    found: list[int | None] = list(session.scalars(_naming(), {"part": _like(part)}))
+    found: list[int | None] = list(session.connection().scalars(_naming(), {"part": _like(part)}))
     return [*found, None] if part in SCHEDULER.lower() else found
 
 
@@ -245,7 +245,7 @@ def _types_named(session: Session, business_id: int, part: str) -> list[str]:
 
 def types_in(session: Session, business_id: int) -> Sequence[str]:
     """The types of all tasks of a business, registered or not: one look at the index for each."""
-    return session.scalars(_TYPES, {"business": business_id}).all()
+    return session.connection().scalars(_TYPES, {"business": business_id}).all()
 
 
 def _id(written: str) -> int | None:
@@ -262,7 +262,7 @@ def there(session: Session, business_id: int) -> tuple[list[Condition], list[int
 
     And the tasks that were deleted while they waited, as long as that can be undone: Cancelling, and soon Canceled.
     """
-    found = [(id_, state) for id_, of, state in session.execute(_deleted()) if of == business_id]
+    found = [(id_, state) for id_, of, state in session.connection().execute(_deleted()) if of == business_id]
     gone = [id_ for id_, state in found if state in FINAL]
     waited = [id_ for id_, state in found if state == State.CANCELLING]
     return [Condition(_NOT_GONE, {"gone": gone})] if gone else [], waited

@@ -204,7 +204,7 @@ def _page(session: Session, question: _Question, wanted: TaskFilter) -> Page:
         is_capped=total.is_capped,
         newer=pages.encode(newer),
         older=pages.encode(older),
-        looked_back_to=_created(session, stop),
+        looked_back_to=_created(session, stop, wanted.sort),
         counts=_none(wanted.view.states) | told,
     )
 
@@ -278,5 +278,8 @@ def _shown() -> Select[tuple[Task, str]]:
     return query.where(within(Task.id, bindparam("ids", type_=Numbers(BigInteger()))))
 
 
-def _created(session: Session, place: Place | None) -> datetime | None:
-    return session.scalar(select(Task.created_at).where(Task.id == place[1])) if place else None
+def _created(session: Session, place: Place | None, sort: str) -> datetime | None:
+    if place is None:
+        return None
+    at: datetime | None = place[0] if sort == "created" else None
+    return at or session.scalar(select(Task.created_at).where(Task.id == place[1]))

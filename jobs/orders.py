@@ -183,7 +183,7 @@ def _of_type(session: Session, scope: Scope, name: str) -> Sequence[Strand]:
     is_it = _is_type(name)
     if scope.view is View.ACTIVE:
         return [*_waiting(scope, is_it), *_with(_live(scope), is_it)]
-    count = session.scalar(_size_of(is_it, SORTABLE), scope.parameters) or 0
+    count = session.connection().scalar(_size_of(is_it, SORTABLE), scope.parameters) or 0
     if count > SORTABLE:  # met on the way through all
         return _with(by_id(scope), is_it)
     return [Strand((HERE, is_it), scope.in_states, few=True)] if count else []

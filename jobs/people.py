@@ -90,7 +90,7 @@ def _people(
         values["among"] = sorted(one for one in among if one is not None)
     while True:
         last = dict(zip(("name", "id"), after, strict=True)) if after else {}
-        some = session.execute(_next(among is not None, bound, descending), values | last).tuples().all()
+        some = session.connection().execute(_next(among is not None, bound, descending), values | last).tuples().all()
         for person in some:
             if nameless and (person[0] < _NAMELESS if descending else person[0] > _NAMELESS):
                 nameless = False
@@ -129,7 +129,7 @@ def _next(is_among: bool, bound: _Bound, descending: bool) -> Select[tuple[str, 
 def _scheduler(session: Session, values: Mapping[str, Any], start: Place | None, descending: bool) -> Iterator[_Person]:
     if start and (start[0] < _NAMELESS if descending else start[0] > _NAMELESS):
         return
-    if count := session.scalar(_nobodys(), values):
+    if count := session.connection().scalar(_nobodys(), values):
         yield _NAMELESS, None, count
 
 

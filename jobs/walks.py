@@ -158,21 +158,21 @@ def _end(session: Session, segment: Segment, places: list[Place], way: Way, scan
     if strand.few or len(places) >= way.limit or not (strand.only or way.only):
         return Found(places), len(places)
     course, values = _course(segment, way), _values(segment, way, scan=scan, skipped=scan - 1)
-    last = session.execute(_last(strand, course), values).first()
+    last = session.connection().execute(_last(strand, course), values).first()
     if last:
         return Found(places, _place(segment, last)), scan
-    return Found(places), session.scalar(_counting(strand, course), values) or 0
+    return Found(places), session.connection().scalar(_counting(strand, course), values) or 0
 
 
 def _fetch_names(session: Session, segment: Segment, way: Way, scan: int) -> Found:
     """Those of a few users that pass, sorted here."""
     (strand,) = segment.strands
     names, values = segment.names or {}, _values(segment, way)
-    passing = session.execute(_fetching_names(strand, way.only), values)
+    passing = session.connection().execute(_fetching_names(strand, way.only), values)
     places = _in_order(names, passing, way)
     if len(places) >= way.limit or scan > max(segment.size * _OF_PEOPLE, _AT_LEAST):
         return Found(places)
-    every = _in_order(names, session.execute(_names(strand), values), way)
+    every = _in_order(names, session.connection().execute(_names(strand), values), way)
     return Found(places, every[-1] if every else None)
 
 
