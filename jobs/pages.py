@@ -73,7 +73,8 @@ def row(task: Task, user_name: str | None, standing: Standing) -> Row:
     held_by = standing.over(task.user_id, task.task_type) if state in WAITING else None
     if state in WAITING:
         state = State.PAUSED if held_by else State.PENDING
-    return Row(task, user_name or SCHEDULER, task_types.title_of(task.task_type), state, held_by)
+    name = SCHEDULER if user_name is None else user_name
+    return Row(task, name, task_types.title_of(task.task_type), state, held_by)
 
 
 def encode(place: Place | None) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import structlog
 from sqlalchemy import text
@@ -40,13 +41,19 @@ class Vacuum:
 
 
 def _vacuum() -> None:
-    began = time.monotonic()
+    """PostgreSQL raises no error when it skips a table, locked or of another owner: it gives notice."""
+    began, notices = time.monotonic(), list[str]()
     try:
         with transaction(single=True) as session:
             if session.get_bind().dialect.name != "postgresql":
                 return
+            dbapi: Any = session.connection().connection.dbapi_connection
+            dbapi.add_notice_handler(note := lambda about: notices.append(about.message_primary))
             session.execute(_VACUUM)
-    except SQLAlchemyError as error:  # autovacuum does it, then
-        log.warning("not vacuumed", error=str(error))
+            dbapi.remove_notice_handler(note)
+    except SQLAlchemyError as error:
+        notices.append(str(error))
+    if notices:  # autovacuum does it, then
+        log.warning("not vacuumed", reason=notices[0])
     else:
         log.info("vacuumed", seconds=round(time.monotonic() - began, 1))

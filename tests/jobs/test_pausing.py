@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, func, insert, select, text, update
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from jobs import choices, pauses, settling, submit, task_types
 from jobs.beat import Beat
@@ -19,6 +20,7 @@ from jobs.choices import Choice, Impact, TooMany, UnknownThere
 from jobs.judge import Standing, Target
 from jobs.models import Attempt, Pause, Schedule, Task
 from jobs.pauses import NoReason
+from jobs.vacuuming import Vacuum
 from tenants import members
 from tenants.clock import clock
 from tenants.database import transaction
@@ -414,6 +416,17 @@ def test_postgresql_is_rid_of_what_very_many_moves_left_behind(db: Session, cast
     until(lambda: vacuums() == 1)
     beat.settle()
     assert vacuums() == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_vacuum_that_postgresql_skips_is_told(engine: Engine) -> None:
+    with engine.begin() as connection, capture_logs() as told:
+        connection.execute(text("LOCK TABLE tasks IN SHARE UPDATE EXCLUSIVE MODE"))  # as a vacuum has it
+        Vacuum().note(10_000, is_done=True)
+        until(lambda: told)
+    assert told[0]["event"] == "not vacuumed"
+    assert "lock not available" in told[0]["reason"]
+    assert vacuums() == 0
 
 
 def vacuums() -> int:
