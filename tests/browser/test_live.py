@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.sync_api import Page, Request, Response, expect
@@ -69,6 +70,16 @@ def test_a_list_that_has_not_changed_is_answered_304_and_empty(ada: Page, shop: 
 def test_times_go_on_while_nothing_is_sent(ada: Page) -> None:
     first = ada.wait_for_function(AGO).json_value()
     ada.wait_for_function(f"(first) => ({AGO})() > first", arg=first)
+
+
+def test_a_time_goes_on_from_the_moment_itself(ada: Page) -> None:
+    created = ada.locator(".cell-created relative-time")
+    moment = datetime.fromisoformat(created.get_attribute("datetime") or "")
+    ada.clock.set_fixed_time(moment)
+    ada.reload()
+    expect(created).to_have_text(re.compile("just now$"))
+    ada.clock.set_fixed_time(moment + timedelta(seconds=5))
+    expect(created).to_have_text(re.compile("5 seconds ago$"))
 
 
 def test_what_was_fetched_by_another_search_is_not_taken_for_unchanged(ada: Page, shop: Business, cast: Cast) -> None:

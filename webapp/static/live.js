@@ -63,9 +63,9 @@ on("preference-changed", ({ detail: { name, value } }) => {
 });
 on("click", (event) => { if (event.target.closest("[data-refresh]")) refresh(); });
 
-// Times: "now" is one second, not the whole first minute
+// Times: the library says "now" all through the first minute, and tells us of a text only if it differs from ours
 on("relative-time-updated", ({ target, newText }) => {
-  const s = Math.round((target.date - Date.now()) / 1000);
-  const root = target.shadowRoot?.querySelector("[part=root]");
-  if (newText === "now" && s < 0 && root) root.textContent = new Intl.RelativeTimeFormat("en").format(s, "second");
+  const root = newText === "now" && target.shadowRoot?.querySelector("[part=root]");
+  const s = root && Math.round((target.date - Date.now()) / 1000);
+  if (root) root.textContent = s ? new Intl.RelativeTimeFormat("en").format(s, "second") : "just now";
 });
