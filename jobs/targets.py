@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from jobs import task_types, unfinished
 from jobs.models import Pause, Task
 from jobs.pauses import in_force
+from jobs.payloads import storable
 from tenants.models import Member, User
 from tenants.permissions import Actor, May
 
@@ -70,14 +71,21 @@ def users(session: Session, by: Actor, part: str, ticked: Collection[int] = ()) 
 
 def find_user(session: Session, by: Actor, user_id: int | None) -> User | None:
     """A member of the business, or somebody who has tasks there."""
-    if user_id is None:
-        return None
+    return None if user_id is None else _known(session, by, User.id == user_id)
+
+
+def find_user_by_email(session: Session, by: Actor, email: str) -> User | None:
+    """The same by e-mail address."""
+    return _known(session, by, User.email == storable(email).strip().lower())
+
+
+def _known(session: Session, by: Actor, who: ColumnElement[bool]) -> User | None:
     by.require(May.SEE_ALL)
     known = or_(
         exists().where(Member.user_id == User.id, Member.business_id == by.business.id),
         exists().where(Task.user_id == User.id, Task.business_id == by.business.id),
     )
-    return session.scalar(select(User).where(User.id == user_id, known))
+    return session.scalar(select(User).where(who, known))
 
 
 def types(session: Session, by: Actor, part: str, ticked: Collection[str] = ()) -> Sequence[Candidate]:

@@ -20,7 +20,7 @@ def index() -> Response:
     return lists.page(
         View.ACTIVE,
         "active/index.html",
-        around=lambda: {
+        around=lambda _: {
             "backlogs": backlog.search(db.session, g.actor),
             "in_force": pauses.in_force(db.session, g.actor),
         },

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Response, g, request, url_for
 
 from jobs import failures, lists, pauses, targets, task_types, views
-from jobs.filters import SIZES, TaskFilter, View
+from jobs.filters import MAX_SEARCH, SIZES, TaskFilter, View
+from jobs.payloads import storable
 from jobs.terms import Term
 from tenants import preferences
 from webapp import columns, db, formats, htmx
@@ -18,14 +20,14 @@ _COLUMNS = {View.ALL: "columns-tasks", View.ACTIVE: "columns-active", View.HISTO
 _PAGES = {View.ALL: "tasks.index", View.ACTIVE: "active.index", View.HISTORY: "history.index"}
 
 
-def page(view: View, template: str, around: Callable[[], dict[str, Any]] = dict) -> Response:
-    """The list as the address asks for it: the page, or only its table."""
-    wanted = TaskFilter.from_args(request.args, view=view, zone=formats.user_zone())
+def page(view: View, template: str, around: Callable[[TaskFilter], dict[str, Any]] = lambda _: {}) -> Response:
+    """The list as the address asks for it: the page, with what is `around` the table, or only that."""
+    wanted = _wanted(view)
     found = lists.search(db.session, g.actor, wanted)
     return htmx.page(
         template,
         fragment="tasks/_table.html",
-        around=around,
+        around=lambda: around(wanted),
         endpoint=_PAGES[view],
         wanted=wanted,
         applied=list(_applied(wanted)),
@@ -41,6 +43,18 @@ def page(view: View, template: str, around: Callable[[], dict[str, Any]] = dict)
         queues=task_types.queues(),
         sizes=SIZES,
     )
+
+
+def _wanted(view: View) -> TaskFilter:
+    """The filter of the address. Its user may be an id or, from the form, an e-mail address or a part of a name."""
+    wanted = TaskFilter.from_args(request.args, view=view, zone=formats.user_zone())
+    typed = request.args.get("user", "").replace('"', "").strip()
+    if not typed or typed.isdigit():
+        return wanted
+    person = targets.find_user_by_email(db.session, g.actor, typed)
+    if person:
+        return replace(wanted, user=person.id)
+    return replace(wanted, q=f'{wanted.q} user:"{storable(typed)}"'.strip()[:MAX_SEARCH])
 
 
 def asked(values: Mapping[str, str]) -> TaskFilter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flask import Response, g, request, url_for
+from flask import Response, g, make_response, render_template, request, url_for
 
 from jobs import lists
 from jobs.payloads import storable
@@ -47,6 +47,15 @@ def index() -> Response:
         ("Switch business", list(_businesses(q))),
     )
     return htmx.page("palette/index.html", fragment="palette/_list.html", q=q, groups=[one for one in groups if one[1]])
+
+
+@bp.get("/people")
+@access(May.SEE_ALL)
+def people() -> Response:
+    """Whom a filter by user may mean, as it is typed: the first few whose name or e-mail address has it."""
+    q = storable(request.args.get("user", "")).strip()[:MAX_QUERY]
+    found = members.search(db.session, g.actor, q, _FEW) if q else []
+    return make_response(render_template("palette/_people.html", people=found))
 
 
 def _matching(q: str, commands: Iterator[Command]) -> list[Command]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, g, request, url_for
+from flask import Response, g, url_for
 
 from jobs import pauses, tasks
 from jobs.filters import View
@@ -21,11 +21,10 @@ bp = business_blueprint("tasks")
 @access(May.SEE_ALL)
 def index() -> Response:
     """The tasks of the business, searched and sorted."""
-    user_id = request.args.get("user", type=int)
     return table.page(
         View.ALL,
         "tasks/index.html",
-        around=lambda: {"open_pauses": pauses.search_open(db.session, g.actor, user_id=user_id)},
+        around=lambda wanted: {"open_pauses": pauses.search_open(db.session, g.actor, user_id=wanted.user)},
     )
 
 

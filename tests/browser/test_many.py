@@ -95,6 +95,23 @@ def test_filters_narrow_the_list_and_stand_in_the_address(ada: Page, some: list[
     expect(ada.locator("[data-count]")).to_have_text("6 of 6")
 
 
+def test_a_user_is_chosen_by_a_part_of_the_name(ada: Page, some: list[int]) -> None:
+    ada.locator("#tasks-filters summary").click()
+    field = ada.get_by_role("combobox", name="User", exact=True)
+    field.press_sequentially("Mars")
+    expect(ada.locator("#palette-people option")).to_have_attribute("value", "cleo@example.com")
+    with ada.expect_response(lambda one: one.request.headers.get("hx-source") == "section#tasks-table"):
+        pass
+    expect(field).to_have_value("Mars")
+    expect(field).to_be_focused()
+    field.fill("cleo@example.com")
+    field.press("Enter")
+    expect(ada.locator("[data-count]")).to_have_text("3 of 3")
+    expect(field).to_have_value("cleo@example.com")
+    ada.get_by_role("link", name="Remove User: Cleo Marsh").click()
+    expect(ada.locator("[data-count]")).to_have_text("6 of 6")
+
+
 def test_ada_opens_the_list_that_she_saved(ada: Page, some: list[int]) -> None:
     search_box(ada).fill("user:cleo")
     expect(ada.locator("[data-count]")).to_have_text("3 of 3")

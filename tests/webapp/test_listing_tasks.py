@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 
@@ -50,6 +51,39 @@ def test_the_table_lists_every_task_of_the_business_newest_first(ada: Browser, t
     assert headings == ["User", "Task Type", "Created At", "Status", "Actions"]
     for words in ("Resume All", "Pause User", "Pause Task Type", "Scheduler", "Ben Ito", "Run script", "5 of 5"):
         assert words in page.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("ben@example.com", ["bens", "ben"]),
+        (" Ben@Example.com ", ["bens", "ben"]),
+        ("cle", ["cleo"]),
+        ('"Ben Ito"', ["bens", "ben"]),
+        ("zoe@example.com", []),  # of Initech: here she is nobody
+        ("nobody@example.com", []),
+    ],
+)
+def test_the_user_of_a_filter_may_be_typed(ada: Browser, tasks: dict[str, int], typed: str, found: list[str]) -> None:
+    query = f"?{urlencode({'user': typed, 'sort': '-created'})}"
+    assert listed(ada, query, tasks) == found
+    html = ada.raw("GET", f"/b/acme/tasks{query}").get_data(as_text=True)
+    assert html.count('class="applied-chip"') == 1
+    assert "Zoe" not in html
+
+
+def test_people_are_proposed_to_those_who_may_see_them(ada: Browser, ben: Browser) -> None:
+    def proposed(who: Browser, business: str, typed: str) -> list[str]:
+        html = who.raw("GET", f"/b/{business}/people?{urlencode({'user': typed})}").get_data(as_text=True)
+        return re.findall(r'<option value="([^"]+)">', html)
+
+    assert proposed(ada, "acme", "be") == ["ben@example.com"]
+    assert proposed(ada, "acme", "Marsh") == ["cleo@example.com"]
+    assert proposed(ada, "acme", "") == []
+    assert proposed(ada, "acme", "zoe") == []
+    assert ben.raw("GET", "/b/acme/people?user=cleo").status_code == 403
+    assert ada.raw("GET", "/b/initech/people?user=zoe").status_code == 404
+    assert "filter-user" not in ben.raw("GET", "/b/acme/background-tasks").get_data(as_text=True)
 
 
 @pytest.mark.parametrize("path", ["tasks", "active", "history"])
