@@ -13,32 +13,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, bindparam, exists, func, select, type_coerce, update
+from sqlalchemy import ColumnElement, Row, Table, and_, exists, func, select, update
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningUpdate
-from sqlalchemy.types import NullType
 
-from jobs import judge, levels, limits, records, settling
+from jobs import judge, levels, limits, picks, records, settling, stretches
 from jobs.attempts import Claim
-from jobs.judge import Standing, Target
 from jobs.levels import Level
 from jobs.models import Entry, Task
 from jobs.states import State
+from jobs.stretches import Passed
 from tenants.clock import clock
 from tenants.models import Business, User
 
 # Tables, not classes: the claim path makes no ORM objects.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
-_COLUMNS = "id user_id task_type attempts max_attempts priority timeout_seconds claim_alone".split()
-# These as the driver gives them: reading a hundred of them costs more than the statement, and holds SQLite's lock.
-_RAW = [type_coerce(_tasks.c[name], NullType()).label(name) for name in ("payload", "next_try_at", "started_at")]
-_CLAIMED = [*(_tasks.c[name] for name in _COLUMNS), *_RAW]
-_OF = {
-    "only": _tasks.c.id == bindparam("only"),
-    "level": _tasks.c.priority == bindparam("level"),
-    "rest": _tasks.c.priority < bindparam("level"),
-}
-_Asked = tuple[tuple[str, ...], tuple[Target, ...]]  # the types and the pauses of a claim
 
 
 @dataclass
@@ -51,7 +39,10 @@ class Names:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a transaction has claimed, in order, still as rows: SQLite's one lock is given back before they are read."""
+    """What a transaction has claimed, in order, still as rows: SQLite's one lock is given back before they are read.
+
+    No rows: there was nothing as far as it looked, which was not far enough.
+    """
 
     rows: Sequence[Row[Any]]
     business_id: int
@@ -71,8 +62,12 @@ class Taken:
 
 
 def claim(session: Session, business_id: int, name: str, **about: Any) -> list[Claim]:
-    """What `take` claims, read at once."""
-    taken = take(session, business_id, name, **about)
+    """What `take` claims, however far it has to look, read at once."""
+    passed = Passed()
+    taken = take(session, business_id, name, passed=passed, **about)
+    while taken and passed.is_short:
+        picks.look_ahead(session, business_id, name, passed)
+        taken = take(session, business_id, name, passed=passed, **about)
     return taken.claims() if taken else []
 
 
@@ -86,10 +81,13 @@ def take(
     lease_seconds: float,
     only: int | None = None,
     names: Names | None = None,
+    passed: Passed | None = None,
 ) -> Taken | None:
     """Claim the best ready tasks, in order; with `only`, none but that one. None: there was nothing.
 
-    The pause check and the start are one transaction. `names` are those that earlier claims of a turn looked up.
+    The pause check and the start are one transaction. `names` are those that earlier claims of a turn looked up. With
+    `passed`, which a turn keeps, it looks no further than a stretch where much is paused (`jobs.stretches`), and may
+    find nothing in it.
     """
     now = judge.standing(session, business_id)
     if now.ended or limits.any_of(name, now):
@@ -103,14 +101,13 @@ def take(
     mine = {"token": token, "lease": lease_seconds, "by": worker, "process": os.getpid()}
     about = {"business": business_id, "name": name, "limit": limit, "only": only, **mine}
     asked = tuple(types), tuple(now.pauses.values())
-    if only is None:
-        rows = _best(session, asked, levels.due(session, business_id, name), about)
-    else:
-        rows = [*session.connection().execute(_claiming(*asked, "only"), about)]
+    rows, is_short = picks.pick(session, asked, about, passed)
     learned = time.monotonic()  # before anything else is asked: `started_at` is the database's time of now
-    if not rows:
-        return None
     names = names or Names()
+    if passed:
+        passed.is_short = is_short and not rows
+    if not rows:
+        return Taken((), business_id, names, token, learned, {}) if is_short else None
     look_up(session, business_id, {row.user_id for row in rows}, names)
     lines = _lines(session, business_id, [row.id for row in rows if row.attempts > 1])
     in_order = sorted(rows, key=lambda row: (-row.priority, row.next_try_at, row.id))
@@ -135,7 +132,7 @@ def ask(session: Session, business_id: int, name: str) -> None:
         "by": "",
         "process": 0,
     }
-    _best(session, (tuple(types), tuple(now.pauses.values())), [Level(0)], about)
+    picks.best(session, (tuple(types), tuple(now.pauses.values())), [stretches.whole(Level(0))], about)
 
 
 def _kept(alone: Sequence[bool]) -> int:
@@ -197,7 +194,7 @@ def renew(session: Session, worker: str, pid: int, lease_seconds: float) -> dict
 def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) -> Claim | None:
     """The claim of a task that this process runs; None if it was taken away."""
     row = session.execute(
-        select(*_CLAIMED, _tasks.c.business_id, _tasks.c.claim_token).where(
+        select(*picks.COLUMNS, _tasks.c.business_id, _tasks.c.claim_token).where(
             _of(worker, pid), _tasks.c.id == task_id, _tasks.c.attempts == attempt
         )
     ).one_or_none()
@@ -206,55 +203,7 @@ def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) ->
 
 def _ready(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:
     """True of what is due, of one of these types."""
-    return and_(
-        Task.business_id == business_id,
-        Task.queue == name,
-        Task.next_try_at <= levels.now(),
-        Task.task_type.in_(types),
-    )
-
-
-def _best(session: Session, asked: _Asked, due: Sequence[Level], about: dict[str, Any]) -> list[Row[Any]]:
-    """Claim at one level after the other until there are enough."""
-    rows: list[Row[Any]] = []
-    for level in due:
-        here = {**about, "level": level.priority, "limit": about["limit"] - len(rows)}
-        # Not the session's: it would find out each time what an UPDATE means for its objects, and compile it anew.
-        rows += session.connection().execute(_claiming(*asked, "rest" if level.is_rest else "level"), here).all()
-        if len(rows) == about["limit"]:
-            break
-    return rows
-
-
-@functools.lru_cache(maxsize=64)
-def _claiming(types: tuple[str, ...], held: tuple[Target, ...], of: str) -> ReturningUpdate[Any]:
-    """The claim under these pauses. Building it takes as long as running it, and a turn runs the same many times."""
-    # The pauses first: SQLite judges in this order, and may have to pass over many tasks that are held.
-    ready = [Standing(dict(enumerate(held))).sparing(), Task.stands(State.PENDING)]
-    ready += [_ready(bindparam("business"), bindparam("name"), types)]
-    best = (
-        select(_tasks.c.id)
-        .where(*ready, _OF[of])
-        .order_by(*Task.claim_order())
-        .limit(bindparam("limit"))
-        .with_for_update(skip_locked=True)  # pass over those that another worker claims right now
-        .cte("best")
-        .prefix_with("MATERIALIZED", dialect="postgresql")  # else a plan may run it again and claim more than `limit`
-    )
-    return (
-        update(_tasks)
-        .where(_tasks.c.id.in_(select(best.c.id)))
-        .values(
-            state=State.RUNNING,
-            attempts=_tasks.c.attempts + 1,
-            claim_token=bindparam("token"),
-            lease_until=clock(bindparam("lease")),
-            started_at=clock(),
-            worker=bindparam("by"),
-            pid=bindparam("process"),
-        )
-        .returning(*_CLAIMED)
-    )
+    return and_(picks.of_types(business_id, name, types), Task.next_try_at <= levels.now())
 
 
 def _lines(session: Session, business_id: int, ids: Sequence[int]) -> dict[int, int]:

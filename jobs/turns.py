@@ -13,12 +13,13 @@ import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from jobs import attempts, claims, judge, limits, queue, records, task_types
+from jobs import attempts, claims, judge, limits, picks, queue, records, task_types
 from jobs.attempts import Call, Claim
 from jobs.board import Board
 from jobs.context import TaskContext
 from jobs.records import Ended
 from jobs.states import State
+from jobs.stretches import Passed
 from tenants.database import transaction
 
 log = structlog.get_logger()
@@ -87,6 +88,7 @@ class _Turn:
         self._told_at = 0.0
         self._pid = os.getpid()
         self._names = claims.Names()
+        self._passed = Passed()
 
     def exchange(self) -> bool:
         """Record what ended, give back what was held and claim the next batch, in one transaction.
@@ -110,6 +112,9 @@ class _Turn:
 
     def _exchange(self) -> bool:
         with self._lock:
+            if self._passed.is_short:
+                with transaction(read_only=True) as session:
+                    picks.look_ahead(session, self.business_id, self.name, self._passed)
             self._held, self._unbegun = [*self._held, *self._unbegun], deque()
             room, self._sent_at = self._room(), time.monotonic()
             with transaction(claims=True, durable=bool(self._ended)) as session:
@@ -124,6 +129,7 @@ class _Turn:
                     worker=settings.worker,
                     lease_seconds=settings.lease_seconds,
                     names=self._names,
+                    passed=self._passed,
                 )
                 if taken:
                     self._offer_places(session, taken.types())

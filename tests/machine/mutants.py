@@ -46,12 +46,12 @@ MUTANTS = [
     ),
     Mutant(
         "claims what is running",
-        "jobs.claims:_claiming",
+        "jobs.picks:_finding",
         "Task.stands(State.PENDING)",
         "Task.state.in_([State.PENDING, State.RUNNING])",
     ),
     # pauses
-    Mutant("no pause check in the claim", "jobs.claims:_claiming", "Standing(dict(enumerate(held))).sparing(), ", ""),
+    Mutant("no pause check in the claim", "jobs.picks:_finding", "Standing(dict(enumerate(held))).sparing(), ", ""),
     Mutant(
         "pause ignores business",
         "jobs.judge:touching",
