@@ -105,6 +105,16 @@ def test_what_is_held_far_behind_is_in_nobodys_way(
     assert ids(next(looks(cast))) == [1, 2, flood]
 
 
+def test_when_what_is_clear_is_used_up_a_claim_looks_again(
+    db: Session, cast: Cast, flood: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stretches, "NEAR", 4)
+    db.execute(update(Task).where(Task.id <= 4).values(user_id=cast.cleo.user.id))
+    db.commit()
+    taken = looks(cast, limit=2)
+    assert [ids(one) for one in itertools.islice(taken, 4)] == [[1, 2], [3, 4], [], [flood]]
+
+
 def test_what_is_urgent_and_comes_meanwhile_is_claimed_first(cast: Cast, flood: int) -> None:
     taken = looks(cast, limit=1)
     next(taken)
