@@ -54,7 +54,7 @@ def _wanted(view: View) -> TaskFilter:
     person = targets.find_user_by_email(db.session, g.actor, typed)
     if person:
         return replace(wanted, user=person.id)
-    return replace(wanted, q=f'{wanted.q} user:"{storable(typed)}"'.strip()[:MAX_SEARCH])
+    return replace(wanted, q=f'user:"{storable(typed)}" {wanted.q}'.strip()[:MAX_SEARCH])
 
 
 def asked(values: Mapping[str, str]) -> TaskFilter:
