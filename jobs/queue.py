@@ -9,6 +9,7 @@ import itertools
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ RUN = "jobs.turns.run"
 LOOK = "look"  # our own command on the channel that RQ's workers listen to
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
 _TOGETHER = 500  # turns pushed in one round trip
+_PAUSE_SECONDS = 0.002  # between wakes: whoever submits one task after the other asks for the same one each time
 _MOST_ID = 2**31 - 1  # a database refuses more, so that the turn would fail and be queued anew for ever
 _WAKE = """
 if not redis.call('set', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
@@ -234,12 +236,14 @@ class _Waker:
     def _send_for_ever(self) -> None:
         while True:
             with self._changed:
-                self._sending = False
-                self._changed.notify_all()
                 self._changed.wait_for(lambda: bool(self._asked))
                 asked, self._asked, self._sending = self._asked, {}, True
             for send, about in asked:
                 quietly(send, *about)
+            with self._changed:
+                self._sending = False
+                self._changed.notify_all()
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _new_waker() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -65,6 +67,20 @@ def test_a_commit_queues_one_turn_however_many_tasks_it_made_ready(db: Session, 
     submit("test.note", business="acme")
     queue.flush()
     assert queue.turns_queued("default") == 1
+
+
+def test_commits_in_quick_succession_share_their_wakes(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[float] = []
+    wake_now = queue.wake_now
+    monkeypatch.setattr(queue, "wake_now", lambda *about: [sent.append(time.monotonic()), wake_now(*about)])
+    for _ in range(20):
+        submit("test.note", business="acme", user=BEN)
+    queue.flush()
+    assert queue.turns_queued("default") == 1
+    assert sent, "the first wakes at once"
+    assert all(later - earlier >= 0.002 for earlier, later in itertools.pairwise(sent))
 
 
 def test_a_rolled_back_savepoint_forgets_no_wake_of_the_outer_transaction(db: Session, cast: Cast) -> None:
