@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, Select, exists, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, Table, exists, func, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -22,7 +22,9 @@ from jobs.states import State
 from tenants.clock import clock
 from tenants.database import on_commit, transaction
 from tenants.models import Business
+from tenants.within import Numbers, within
 
+_tasks: Table = Task.__table__  # type: ignore[assignment]  # the table, not the class: nothing here makes ORM objects
 log = structlog.get_logger()
 
 ANSWER_SECONDS = judge.CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
@@ -147,7 +149,8 @@ def _set_aside(session: Session, business_id: int, name: str, now: Standing, chu
             covered += _covered(at_one, now)
     if not covered:
         return 0
-    return _move(session, select(Task.id).where(Task.id.in_(covered), Task.stands(State.PENDING)), State.PAUSED)
+    these = within(Task.id, literal(covered, Numbers(BigInteger())))
+    return _move(session, select(Task.id).where(these, Task.stands(State.PENDING)), State.PAUSED)
 
 
 def _head(session: Session, business_id: int, name: str, chunk: int, *where: ColumnElement[bool]) -> Sequence[Row[Any]]:
@@ -199,11 +202,5 @@ def _businesses_marked(session: Session, target: Target) -> Sequence[int]:
 def _move(session: Session, wanted: Select[tuple[int]], state: State) -> int:
     """Move these tasks to the other waiting state, passing over those that somebody else has locked."""
     best = wanted.with_for_update(skip_locked=True).cte("best").prefix_with("MATERIALIZED", dialect="postgresql")
-    moved = session.scalars(
-        update(Task)
-        .where(Task.id.in_(select(best.c.id)))
-        .values(state=state)
-        .returning(Task.id)
-        .execution_options(synchronize_session=False)
-    )
-    return len(moved.all())
+    moved = update(_tasks).where(_tasks.c.id.in_(select(best.c.id))).values(state=state).returning(_tasks.c.id)
+    return len(session.connection().execute(moved).all())

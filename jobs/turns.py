@@ -64,8 +64,8 @@ def run(business_id: int, name: str, ticket: str, board: Board | None = None) ->
         finally:
             turn.over.set()
             beside.join()
-    if turn.more_ready and turn.claimed:  # what others hold locked is theirs, or the beat's
-        queue.quietly(queue.wake_now, business_id, name)
+    if turn.claimed:  # what others hold locked is theirs, or the beat's
+        turn.call_for_more()
     queue.flush()  # what handlers submitted
 
 
@@ -74,7 +74,6 @@ class _Turn:
 
     def __init__(self, business_id: int, name: str, board: Board | None = None) -> None:
         self.business_id, self.name, self._board = business_id, name, board or Board()
-        self.more_ready = False
         self.claimed = 0
         self.over = threading.Event()
         self._lock = threading.Lock()
@@ -133,10 +132,8 @@ class _Turn:
                 )
                 if taken:
                     self._offer_places(session, taken.types())
-                else:
-                    self.more_ready = claims.any_ready(session, self.business_id, self.name)
-                    if self.claimed:
-                        limits.wake_others(session, self.business_id, self.name)
+                elif self.claimed:
+                    limits.wake_others(session, self.business_id, self.name)
                 # No pause can commit before this transaction ends, so the claim's time counts from its last line.
                 self._checked_at = time.monotonic()
             self._written(taken.claims() if taken else ())
@@ -228,20 +225,11 @@ class _Turn:
         self._board.begin(claim.id, claim.attempt, self._sent_at, now + timeout if timeout else 0.0)
         return now
 
-    def keep(self) -> None:
-        """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it."""
-        self._call_for_help()
-        while not self.over.wait(_TICK_SECONDS):
-            with self._lock:
-                if self._running is None:
-                    continue
-                try:
-                    self._look_after(*self._running)
-                except Exception as error:  # noqa: BLE001 - without this thread nothing would be heard of the task
-                    log.warning("not written yet", task=self._running[0].id, error=str(error))
+    def call_for_more(self) -> None:
+        """Queue another turn if more is ready, for an idle worker to join at once or to go on.
 
-    def _call_for_help(self) -> None:
-        """Let an idle worker join at once. The handler does not wait for this."""
+        It locks nothing: it may have to pass over all that a new pause holds, and writers on SQLite would wait for it.
+        """
         try:
             with transaction(read_only=True) as session:
                 more = claims.any_ready(session, self.business_id, self.name)
@@ -250,6 +238,18 @@ class _Turn:
             return
         if more:
             queue.quietly(queue.wake_now, self.business_id, self.name)
+
+    def keep(self) -> None:
+        """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it."""
+        self.call_for_more()
+        while not self.over.wait(_TICK_SECONDS):
+            with self._lock:
+                if self._running is None:
+                    continue
+                try:
+                    self._look_after(*self._running)
+                except Exception as error:  # noqa: BLE001 - without this thread nothing would be heard of the task
+                    log.warning("not written yet", task=self._running[0].id, error=str(error))
 
     def _look_after(self, claim: Claim, context: TaskContext) -> None:
         now = time.monotonic()

@@ -153,7 +153,7 @@ MUTANTS = [
         'on_commit(session, ("wake", business_id, name), lambda: _waker.post(wake_now, business_id, name))',
         "_waker.post(wake_now, business_id, name)",
     ),
-    Mutant("no wake after a slice", "jobs.turns:run", "if turn.more_ready and turn.claimed:", "if False:"),
+    Mutant("no wake after a slice", "jobs.turns:run", "if turn.claimed:", "if False:"),
     Mutant(
         "firing twice",
         "jobs.firings:fire",
