@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
 
-from sqlalchemy import Select, bindparam, select, update
-from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy import ColumnElement, and_, bindparam, select, update
+from sqlalchemy.orm import Session
 
 from tenants.clock import clock
 from tenants.database import any_id, read_only
@@ -83,29 +81,18 @@ def authenticate(session: Session, email: str, password: str, *, demo: bool) -> 
 def begin_login(session: Session, user: User, address: str | None) -> str:
     """A new login of the user; the answer is the token that opens it, which is stored nowhere."""
     token = secrets.token_urlsafe(32)
-    session.add(Login(token_hash=_hash(token), user_id=user.id, address=address))
+    session.add(Login(token_hash=hashed(token), user_id=user.id, address=address))
     return token
 
 
-def find_login(session: Session, token: str, *, idle: timedelta, longest: timedelta) -> Login | None:
-    """The open login of this token, unless it was idle or lasted for too long."""
-    return session.scalar(_open(idle.total_seconds(), longest.total_seconds()), {"token": _hash(token)})
-
-
-@functools.lru_cache(maxsize=8)
-def _open(idle: float, longest: float) -> Select[tuple[Login]]:
-    """The login of a `token`, if it is open. Built once: every request asks it."""
-    return (
-        select(Login)
-        .join(Login.user)
-        .options(contains_eager(Login.user))
-        .where(
-            Login.token_hash == bindparam("token"),
-            Login.ended_at.is_(None),
-            Login.seen_at > clock(-idle),
-            Login.created_at > clock(-longest),
-            User.disabled_at.is_(None),
-        )
+def is_open(idle: float, longest: float) -> ColumnElement[bool]:
+    """True of the login of a `token`, unless it ended, was idle or lasted for too long (seconds). Join its user."""
+    return and_(
+        Login.token_hash == bindparam("token"),
+        Login.ended_at.is_(None),
+        Login.seen_at > clock(-idle),
+        Login.created_at > clock(-longest),
+        User.disabled_at.is_(None),
     )
 
 
@@ -138,9 +125,10 @@ def end_all_logins(session: Session, user: User) -> None:
     session.execute(update(Login).where(Login.user_id == user.id, Login.ended_at.is_(None)).values(ended_at=clock()))
 
 
+def hashed(token: str) -> str:
+    """A login's token as it is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
 def _normal(email: str) -> str:
     return email.strip().lower()
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,17 +1,34 @@
-"""Members: who is in a business, and in which role."""
+"""Members: who comes in, who is in a business, and in which role."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Select, bindparam, or_, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, contains_eager
 
-from tenants import businesses
+from tenants import accounts, businesses
 from tenants.errors import NotFound
-from tenants.models import Business, Member, Role, User
+from tenants.models import Business, Login, Member, Role, User
 from tenants.permissions import Actor, May
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Somebody with an open login; and they in the business that they asked for, if they may be there."""
+
+    login: Login
+    actor: Actor | None
+
+
+def arrive(session: Session, token: str, slug: str | None, *, idle: timedelta, longest: timedelta) -> Arrival | None:
+    """Whose login this token opens, and what they are in the business of this short name. None if it opens none."""
+    values = {"token": accounts.hashed(token), "slug": slug if slug and businesses.is_slug(slug) else ""}
+    found = session.execute(_arriving(idle.total_seconds(), longest.total_seconds()), values).first()
+    return Arrival(found.Login, _actor(found.Login.user, found.Business, found.role)) if found else None
 
 
 def enter(session: Session, user: User, slug: str) -> Actor:
@@ -19,14 +36,33 @@ def enter(session: Session, user: User, slug: str) -> Actor:
     if not businesses.is_slug(slug):
         raise NotFound
     found = session.execute(_entering(), {"user": user.id, "slug": slug}).first()
-    if found is None or (found.role is None and not user.is_platform_admin):
+    actor = _actor(user, found.Business, found.role) if found else None
+    if actor is None:
         raise NotFound
-    return Actor(user, found.Business, Role.PLATFORM_ADMIN if user.is_platform_admin else Role(found.role))
+    return actor
+
+
+def _actor(user: User, business: Business | None, role: str | None) -> Actor | None:
+    theirs = Role.PLATFORM_ADMIN if user.is_platform_admin else role and Role(role)
+    return Actor(user, business, theirs) if business and theirs else None
+
+
+@functools.lru_cache(maxsize=8)
+def _arriving(idle: float, longest: float) -> Select[tuple[Login, Business, str]]:
+    """Built once, and one query for both: every request asks it."""
+    return (
+        select(Login, Business, Member.role)
+        .join(Login.user)
+        .outerjoin(Business, Business.slug == bindparam("slug"))
+        .outerjoin(Member, (Member.business_id == Business.id) & (Member.user_id == Login.user_id))
+        .options(contains_eager(Login.user))
+        .where(accounts.is_open(idle, longest))
+    )
 
 
 @functools.cache
 def _entering() -> Select[tuple[Business, str]]:
-    """A business and the role of a user there. Built once: every request asks it."""
+    """A business and the role of a user there."""
     theirs = (Member.business_id == Business.id) & (Member.user_id == bindparam("user"))
     return select(Business, Member.role).outerjoin(Member, theirs).where(Business.slug == bindparam("slug"))
 

@@ -92,11 +92,15 @@ class IdConverter(IntegerConverter):
 
 
 class Visitor(UserMixin):
-    """Somebody with an open login, as Flask-Login wants it: known by the login's token."""
+    """Somebody with an open login, as Flask-Login wants it: known by the login's token.
 
-    def __init__(self, login: Login | None, token: str) -> None:
-        self.login = login
+    `actor` is who they are in the business of this page, if they may be there.
+    """
+
+    def __init__(self, token: str, login: Login | None = None, actor: Actor | None = None) -> None:
         self.token = token
+        self.login = login
+        self.actor = actor
 
     def get_id(self) -> str:
         """What the session keeps."""
@@ -107,7 +111,7 @@ def begin(user: User) -> None:
     """Log somebody in, with a new token and a new session."""
     end()
     token = accounts.begin_login(db.session, user, request.remote_addr)
-    login_user(Visitor(None, token))
+    login_user(Visitor(token))
 
 
 def end() -> Login | None:
@@ -152,13 +156,14 @@ def local_path(target: str | None) -> str | None:
 
 def _find_visitor(token: str) -> Visitor | None:
     known = settings()
-    login = accounts.find_login(
+    arrival = members.arrive(
         db.session,
         token,
+        g.get("slug"),
         idle=timedelta(minutes=known.session_idle_minutes),
         longest=timedelta(hours=known.session_hours),
     )
-    return Visitor(login, token) if login else None
+    return Visitor(token, arrival.login, arrival.actor) if arrival else None
 
 
 def _take_business(_endpoint: str | None, values: dict[str, Any] | None) -> None:
@@ -183,7 +188,10 @@ def _guard() -> Response | None:
         return _ask_to_log_in()
     g.login = current_user.login
     if isinstance(needed, May):
-        enter(g.slug).require(needed)
+        if current_user.actor is None:
+            raise NotFound
+        g.actor = current_user.actor
+        g.actor.require(needed)
         if request.blueprint not in _OF_HOSTS:
             _remember(g.slug)
     return None
