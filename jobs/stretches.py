@@ -87,16 +87,13 @@ KINDS: Mapping[str, ColumnElement[bool]] = {
 }
 
 
-def due(session: Session, business_id: int, name: str, places: dict[int, Place] | None) -> Iterator[Stretch]:
-    """All that is due in a queue, in claim order; with `places`, a stretch behind them at each priority.
-
-    Whoever comes for the next one has taken all of the last: a place among tasks of one time is behind them then.
-    """
+def due(session: Session, business_id: int, name: str, places: Mapping[int, Place] | None) -> Iterator[Stretch]:
+    """All that is due in a queue, in claim order; with `places`, a stretch behind them at each priority."""
     for level in levels.due(session, business_id, name):
         if places is None or level.is_rest:
             yield whole(level)
         else:
-            yield from _stretch(session, business_id, name, level.priority, places)
+            yield from _stretch(session, business_id, name, level.priority, places.get(level.priority, Place()))
 
 
 def clear(session: Session, business_id: int, name: str, held: tuple[Target, ...]) -> int:
@@ -119,18 +116,14 @@ def behind(priority: int, place: Place) -> list[Stretch]:
     return [_moment(priority, place), Stretch("later", {"level": priority, "since": place.at})]
 
 
-def _stretch(
-    session: Session, business_id: int, name: str, priority: int, places: dict[int, Place]
-) -> Iterator[Stretch]:
+def _stretch(session: Session, business_id: int, name: str, priority: int, place: Place) -> Iterator[Stretch]:
     """The same, but not all: two stretches at most."""
     here = {"business": business_id, "name": name, "further": LONGEST - 1, "level": priority}
-    place = places.get(priority, Place())
-    if place != Place() and place.id < BIGGEST:
+    if place != Place():
         end = _end(session, "moment", {**here, **_moment(priority, place).values})
         yield _moment(priority, place, end)
         if end:
             return
-        places[priority] = Place(place.at, BIGGEST)
     end = _end(session, "later", {**here, "since": place.at})
     if end is None:
         yield Stretch("later", {"level": priority, "since": place.at})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Engine, event, func, insert, select
 
 from jobs import queue, submit_many, task_types
 from jobs import submit as submit_task
@@ -37,6 +38,22 @@ def prepare() -> None:
 def submit(number: int) -> None:
     """One task, committed; a thread wakes the workers."""
     submit_task("bench.nothing", business=BUSINESSES[0], payload={"number": number})
+
+
+def bare(count: int) -> float:
+    """The INSERT of a submit with its commit, through the driver alone; the seconds they took. Nobody is woken."""
+    asked: list[tuple[str, Any]] = []
+    engine: Engine = Sessions.kw["bind"]
+    event.listen(engine, "before_cursor_execute", lambda *about: asked.append(about[2:4]))
+    submit(0)
+    [(statement, values)] = [one for one in asked if one[0].startswith("INSERT")]
+    driver: Any = engine.raw_connection().driver_connection
+    if engine.dialect.name == "postgresql":  # our connections to SQLite never begin by themselves
+        driver.autocommit = True
+    began = time.perf_counter()
+    for _ in range(count):
+        driver.execute(statement, values).fetchall()
+    return time.perf_counter() - began
 
 
 def flush() -> None:

@@ -16,4 +16,5 @@ def measure(arena: Arena) -> dict[str, float]:
     if arena.contender.module == "sluice":
         bulk = arena.settings.tasks
         figures["bulk_rate"] = bulk / arena.ask("fill", bulk)
+        figures["bare_rate"] = single / arena.ask("bare", single)
     return figures

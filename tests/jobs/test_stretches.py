@@ -42,9 +42,9 @@ def flood(request: pytest.FixtureRequest, db: Session, cast: Cast) -> int:
     return submit("test.note", business="acme", user="cleo@example.com")
 
 
-def looks(cast: Cast, limit: int = 10, passed: Passed | None = None) -> Iterator[claims.Taken | None]:
+def looks(cast: Cast, limit: int = 10) -> Iterator[claims.Taken | None]:
     """What one claim of a turn after the other takes; None when there is nothing."""
-    passed = passed or Passed()
+    passed = Passed()
     while True:
         if passed.is_short:
             with transaction(read_only=True) as session:
@@ -70,21 +70,6 @@ def test_a_claim_looks_at_so_many_and_the_next_goes_on_where_something_may_start
 def test_the_next_claims_of_a_turn_do_not_begin_again(cast: Cast, flood: int) -> None:
     later = submit("test.note", business="acme", user="cleo@example.com")
     assert [ids(one) for one in itertools.islice(looks(cast, limit=1), 3)] == [[], [flood], [later]]
-
-
-def test_what_has_the_time_of_the_first_is_looked_at_until_it_is_used_up(db: Session, cast: Cast, flood: int) -> None:
-    twin = submit("test.note", business="acme", user="cleo@example.com")
-    db.execute(update(Task).where(Task.id == twin).values(next_try_at=look.task(flood).next_try_at))
-    db.commit()
-    passed = Passed()
-    taken = looks(cast, limit=1, passed=passed)
-    assert [ids(one) for one in itertools.islice(taken, 3)] == [[], [flood], [twin]]
-    assert passed.places[0].id < flood
-    later = submit("test.note", business="acme", user="cleo@example.com")
-    assert ids(next(taken)) == [later]
-    assert passed.places[0].id == stretches.BIGGEST
-    last = submit("test.note", business="acme", user="cleo@example.com")
-    assert ids(next(taken)) == [last]
 
 
 def test_a_turn_asks_whether_more_is_ready_while_somebody_writes(db: Session, cast: Cast, flood: int) -> None:
