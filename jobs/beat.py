@@ -28,7 +28,7 @@ from jobs.models import Limit, Pause, Task
 from jobs.states import WAITING, State
 from jobs.vacuuming import Vacuum
 from tenants.clock import clock
-from tenants.database import transaction
+from tenants.database import transaction, unindexed
 from tenants.models import Business
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ _FORGET_SECONDS = 0.5  # of one beat
 _FORGET_AGAIN_SECONDS = 3600.0
 _is_waiting = or_(
     *(
-        exists().where(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(state))
+        Task.any_waits(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(state))
         for state in sorted(WAITING)
     )
 )
@@ -54,7 +54,7 @@ _is_touched = or_(
 )
 _is_released = and_(
     exists().where(Pause.settled_at.is_(None), ~judge.is_open(), judge.touching(Business.id.expression)),
-    exists().where(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(State.PAUSED)),
+    Task.any_waits(Task.business_id == Business.id, settling.IN_ANY_QUEUE, Task.stands(State.PAUSED)),
 )
 # No pause and no limit counts in it, so that whatever is due may start.
 _is_free = ~or_(
@@ -226,12 +226,12 @@ class Beat:
 def _ready_in(session: Session, name: str) -> list[int]:
     """The businesses with a task that may start now on a queue: one statement, but for pauses and limits."""
     types = [one for one in task_types.all_types() if one.queue == name]
-    due = exists().where(
+    due = Task.any_waits(
         Task.business_id == Business.id,
         Task.queue == name,
         Task.stands(State.PENDING),
         Task.next_try_at <= levels.now(),
-        Task.task_type.in_([one.name for one in types]),
+        unindexed(Task.task_type.in_([one.name for one in types])),  # else whole histories are read
     )
     found = session.execute(select(Business.id, _is_free).where(due | _is_released)).all()
     limited = any(one.max_running is not None for one in types)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, Row, Table, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import judge, levels, limits, picks, records, settling, stretches
@@ -114,6 +114,8 @@ def take(
     kept = _kept([row.claim_alone for row in in_order])
     if kept < len(in_order):
         _give_back(session, records.held(token, [row.id for row in in_order[kept:]]))
+        if passed:
+            passed.forget(asked)
     return Taken(in_order[:kept], business_id, names, token, learned, lines)
 
 
@@ -148,8 +150,7 @@ def any_ready(session: Session, business_id: int, name: str) -> bool:
         return False
     ready = _ready(business_id, name, types)
     for level in levels.due(session, business_id, name):
-        pending = exists().where(now.sparing(), ready, Task.stands(State.PENDING), level.holds())
-        if session.scalar(select(pending)):
+        if session.scalar(select(Task.any_waits(now.sparing(), ready, Task.stands(State.PENDING), level.holds()))):
             return True
     return settling.is_any_back(session, business_id, now, ready)
 

@@ -68,8 +68,7 @@ def _walk(top: Select[Any]) -> Select[Any]:
     more = walk.c.priority.is_not(None), walk.c.place < MOST
     levels = walk.union_all(select(walk.c.business_id, lower, walk.c.place + 1).where(*more))
     at = _waiting(levels.c.business_id, Task.priority == levels.c.priority, Task.next_try_at <= now())
-    is_due = select(1).where(*at).limit(1).scalar_subquery().is_not(None).label("is_due")
-    return select(levels.c.business_id, levels.c.priority, levels.c.place, is_due)
+    return select(levels.c.business_id, levels.c.priority, levels.c.place, Task.any_waits(*at).label("is_due"))
 
 
 def _greatest(business_id: Any, *where: ColumnElement[bool]) -> ScalarSelect[Any]:

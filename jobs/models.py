@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     or_,
+    select,
     text,
 )
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
@@ -145,6 +146,15 @@ class Task(BusinessOwned, Base):
     def claim_order(cls) -> tuple[ColumnElement[Any], ...]:
         """The order in which ready tasks are claimed."""
         return cls.priority.desc(), cls.next_try_at.asc(), cls.id.asc()
+
+    @classmethod
+    def any_waits(cls, *where: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Whether any task of a business is like this, looked for along an index of what waits.
+
+        EXISTS has no order: where most of the table waits, PostgreSQL expects one at once and reads the table for it.
+        """
+        found = select(cls.id).where(*where).order_by(cls.queue, *cls.claim_order()).limit(1).scalar_subquery()
+        return found.is_not(None)
 
     __table_args__ = (
         UniqueConstraint("business_id", "id"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, Table, exists, func, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, Table, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -20,7 +20,7 @@ from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
 from jobs.states import State
 from tenants.clock import clock
-from tenants.database import on_commit, transaction
+from tenants.database import on_commit, transaction, unindexed
 from tenants.models import Business
 from tenants.within import Numbers, within
 
@@ -46,7 +46,8 @@ def settle(session: Session, business_id: int, chunk: int = CHUNK) -> int:
     if now.ended:
         judge.one_at_a_time(session, business_id)  # a claim would pass over the rows that are locked here
     for id_, target in now.ended.items():
-        moved += _move(session, _marked(business_id, target, now).limit(chunk), State.PENDING)
+        left = select(Task.id).where(*_marked(business_id, target, now)).order_by(Task.queue, *Task.claim_order())
+        moved += _move(session, left.limit(chunk), State.PENDING)
         if target.business_id is not None and not _is_left(session, business_id, target, now):
             _settled(session, id_)
     return moved
@@ -74,15 +75,13 @@ def settle_until(ends_at: float, business_id: int, chunk: int = CHUNK, **options
 def bring_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool], limit: int) -> None:
     """Unmark, in claim order, what a claim of `limit` tasks may need of the pauses that ended."""
     for target in now.ended.values():
-        best = _marked(business_id, target, now, ready).order_by(*Task.claim_order()).limit(limit)
-        _move(session, best, State.PENDING)
+        best = select(Task.id).where(*_marked(business_id, target, now, ready)).order_by(*Task.claim_order())
+        _move(session, best.limit(limit), State.PENDING)
 
 
 def is_any_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool]) -> bool:
     """Whether `bring_back` would find any."""
-    return any(
-        session.scalar(select(_marked(business_id, target, now, ready).exists())) for target in now.ended.values()
-    )
+    return any(_is_left(session, business_id, target, now, ready) for target in now.ended.values())
 
 
 def finish_system_wide(session: Session) -> None:
@@ -150,7 +149,7 @@ def _set_aside(session: Session, business_id: int, name: str, now: Standing, chu
     if not covered:
         return 0
     these = within(Task.id, literal(covered, Numbers(BigInteger())))
-    return _move(session, select(Task.id).where(these, Task.stands(State.PENDING)), State.PAUSED)
+    return _move(session, select(Task.id).where(these, unindexed(Task.stands(State.PENDING))), State.PAUSED)
 
 
 def _head(session: Session, business_id: int, name: str, chunk: int, *where: ColumnElement[bool]) -> Sequence[Row[Any]]:
@@ -166,26 +165,26 @@ def _covered(head: Sequence[Row[Any]], now: Standing) -> list[int]:
 
 def _marked(
     business_id: int, target: Target, now: Standing, where: ColumnElement[bool] = IN_ANY_QUEUE
-) -> Select[tuple[int]]:
-    """The tasks of an ended pause that are marked still, though no pause holds them any more."""
-    return select(Task.id).where(
-        Task.business_id == business_id, where, Task.stands(State.PAUSED), *_meant(target), now.sparing()
-    )
+) -> tuple[ColumnElement[bool], ...]:
+    """True of the tasks of an ended pause that are marked still, though no pause holds them any more."""
+    return Task.business_id == business_id, where, Task.stands(State.PAUSED), *_meant(target), now.sparing()
 
 
 def _meant(target: Target) -> list[ColumnElement[bool]]:
     """`target.covering()` such that only the index of marked tasks fits: those by user or type hold whole histories."""
     about: list[ColumnElement[bool]] = []
     if target.user_id is not None:
-        about.append(func.coalesce(Task.user_id, 0) == target.user_id)
+        about.append(unindexed(Task.user_id == target.user_id))
     if target.task_type is not None:
-        about.append(func.coalesce(Task.task_type, "") == target.task_type)
+        about.append(unindexed(Task.task_type == target.task_type))
     return about
 
 
-def _is_left(session: Session, business_id: int, target: Target, now: Standing) -> bool:
+def _is_left(
+    session: Session, business_id: int, target: Target, now: Standing, where: ColumnElement[bool] = IN_ANY_QUEUE
+) -> bool:
     """Whether any is marked still. It sees those, too, that somebody has locked and a move passes over."""
-    return bool(session.scalar(select(_marked(business_id, target, now).exists())))
+    return bool(session.scalar(select(Task.any_waits(*_marked(business_id, target, now, where)))))
 
 
 def _settled(session: Session, pause_id: int) -> None:
@@ -195,7 +194,7 @@ def _settled(session: Session, pause_id: int) -> None:
 
 
 def _businesses_marked(session: Session, target: Target) -> Sequence[int]:
-    marked = exists().where(Task.business_id == Business.id, Task.stands(State.PAUSED), *_meant(target))
+    marked = Task.any_waits(Task.business_id == Business.id, IN_ANY_QUEUE, Task.stands(State.PAUSED), *_meant(target))
     return session.scalars(select(Business.id).where(marked)).all()
 
 

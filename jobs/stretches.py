@@ -24,9 +24,9 @@ from jobs.states import State
 from tenants.clock import UtcDateTime
 from tenants.database import BigId
 
-LONGEST = 1_000  # tasks that a claim looks at
-MOST = 100  # that it takes: more take PostgreSQL 20 ms while others set tasks aside
-NEAR = 3_000  # tasks in which nothing must be held, for claims to look and to take as they like
+LONGEST = 500  # tasks that a claim looks at
+MOST = 50  # that it takes: more take PostgreSQL 20 ms while others set tasks aside
+NEAR = 1_000  # tasks in which nothing must be held, for claims to look and to take as they like
 Asked = tuple[tuple[str, ...], tuple[Target, ...]]  # the types and the pauses of a claim
 BIGGEST = 2**63 - 1
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -42,9 +42,10 @@ class Place:
 
 @dataclass
 class Passed:
-    """What a turn has passed over at each priority, since it may not start there: all up to a place.
+    """What a turn has passed over at each priority: all up to a place may not start, or was claimed.
 
-    What comes back to before it, since another worker had it in hand, is for the next turn to find.
+    What a turn itself gives back, or fails to commit, makes it forget this. What comes back to before a place since
+    another worker had it in hand is for the next turn to find.
     """
 
     places: dict[int, Place] = field(default_factory=dict)
@@ -87,13 +88,16 @@ KINDS: Mapping[str, ColumnElement[bool]] = {
 }
 
 
-def due(session: Session, business_id: int, name: str, places: Mapping[int, Place] | None) -> Iterator[Stretch]:
-    """All that is due in a queue, in claim order; with `places`, a stretch behind them at each priority."""
+def due(session: Session, business_id: int, name: str, places: dict[int, Place] | None) -> Iterator[Stretch]:
+    """All that is due in a queue, in claim order; with `places`, a stretch behind them at each priority.
+
+    Whoever comes for the next one has taken all of the last: a place among tasks of one time is behind them then.
+    """
     for level in levels.due(session, business_id, name):
         if places is None or level.is_rest:
             yield whole(level)
         else:
-            yield from _stretch(session, business_id, name, level.priority, places.get(level.priority, Place()))
+            yield from _stretch(session, business_id, name, level.priority, places)
 
 
 def clear(session: Session, business_id: int, name: str, held: tuple[Target, ...]) -> int:
@@ -116,14 +120,18 @@ def behind(priority: int, place: Place) -> list[Stretch]:
     return [_moment(priority, place), Stretch("later", {"level": priority, "since": place.at})]
 
 
-def _stretch(session: Session, business_id: int, name: str, priority: int, place: Place) -> Iterator[Stretch]:
+def _stretch(
+    session: Session, business_id: int, name: str, priority: int, places: dict[int, Place]
+) -> Iterator[Stretch]:
     """The same, but not all: two stretches at most."""
     here = {"business": business_id, "name": name, "further": LONGEST - 1, "level": priority}
-    if place != Place():
+    place = places.get(priority, Place())
+    if place != Place() and place.id < BIGGEST:
         end = _end(session, "moment", {**here, **_moment(priority, place).values})
         yield _moment(priority, place, end)
         if end:
             return
+        places[priority] = Place(place.at, BIGGEST)
     end = _end(session, "later", {**here, "since": place.at})
     if end is None:
         yield Stretch("later", {"level": priority, "since": place.at})

@@ -111,10 +111,11 @@ class _Turn:
 
     def _exchange(self) -> bool:
         with self._lock:
-            if self._passed.is_short:
-                with transaction(read_only=True) as session:
-                    picks.look_ahead(session, self.business_id, self.name, self._passed)
             self._held, self._unbegun = [*self._held, *self._unbegun], deque()
+            passed, self._passed = Passed() if self._held else self._passed, Passed()  # kept if all is committed
+            if passed.is_short:
+                with transaction(read_only=True) as session:
+                    picks.look_ahead(session, self.business_id, self.name, passed)
             room, self._sent_at = self._room(), time.monotonic()
             with transaction(claims=True, durable=bool(self._ended)) as session:
                 judge.let_claims_pass(session, self.business_id)
@@ -128,7 +129,7 @@ class _Turn:
                     worker=settings.worker,
                     lease_seconds=settings.lease_seconds,
                     names=self._names,
-                    passed=self._passed,
+                    passed=passed,
                 )
                 if taken:
                     self._offer_places(session, taken.types())
@@ -136,7 +137,7 @@ class _Turn:
                     limits.wake_others(session, self.business_id, self.name)
                 # No pause can commit before this transaction ends, so the claim's time counts from its last line.
                 self._checked_at = time.monotonic()
-            self._written(taken.claims() if taken else ())
+            self._written(taken.claims() if taken else (), passed)
             self.claimed += len(self._unbegun)
             return bool(taken)
 
@@ -167,9 +168,9 @@ class _Turn:
             return False
         return True
 
-    def _written(self, found: Sequence[Claim]) -> None:
-        """What was in hand is in the database; this is claimed now."""
-        self._ended, self._held, self._unbegun = [], [], deque(found)
+    def _written(self, found: Sequence[Claim], passed: Passed) -> None:
+        """What was in hand is in the database; this is claimed now, and this was passed over for it."""
+        self._ended, self._held, self._unbegun, self._passed = [], [], deque(found), passed
         self._board.forget_ended()
 
     def work(self) -> None:
@@ -273,7 +274,7 @@ class _Turn:
             self._offer_places(session, {running.task_type})
         if self._unbegun:
             queue.quietly(queue.wake_now, self.business_id, self.name)
-        self._written(())
+        self._written((), Passed())
 
     def _goes_on(self) -> bool:
         return bool(self._ends_at) and not _is_stopping.is_set()

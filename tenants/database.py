@@ -15,6 +15,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     BindParameter,
+    ColumnElement,
     Connection,
     Engine,
     ForeignKey,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     create_engine,
     event,
     literal,
+    true,
 )
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
@@ -67,6 +69,11 @@ class BusinessOwned:
 def any_id(id_: int) -> BindParameter[int]:
     """An id that somebody typed: one that is too big for its column is nobody's on PostgreSQL, too, and no error."""
     return literal(id_, BigId)
+
+
+def unindexed(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The same, such that no index by it fits. Unlike a function of the column, it leaves statistics their use."""
+    return condition.is_(true())
 
 
 Sessions = sessionmaker(expire_on_commit=False)
