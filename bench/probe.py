@@ -51,7 +51,7 @@ def _is_claim(statement: str) -> bool:
 
 def _is_look(statement: str) -> bool:
     """How far a claim may look, and whether anything is in its way. A look that asks for types holds no lock."""
-    if statement.startswith("SELECT EXISTS (SELECT head."):
+    if "AS head" in statement:
         return True
     return statement.startswith("SELECT tasks.next_try_at, tasks.id") and "task_type" not in statement
 

@@ -37,7 +37,9 @@ def pick(session: Session, asked: Asked, about: dict[str, Any], passed: Passed |
     if passed is None or not held:
         return best(session, asked, stretches.due(*here, None), about)
     if passed.clear < about["limit"] and not passed.places:
-        passed.clear = stretches.clear(*here, held)
+        passed.clear, is_all_held = stretches.head(*here, held)
+        if is_all_held:
+            return [], True
     if not passed.clear:
         some = {**about, "limit": min(about["limit"], stretches.MOST)}
         return best(session, asked, stretches.due(*here, passed.places), some)

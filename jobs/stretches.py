@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, exists, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from jobs import levels
@@ -100,14 +100,16 @@ def due(session: Session, business_id: int, name: str, places: dict[int, Place] 
             yield from _stretch(session, business_id, name, level.priority, places)
 
 
-def clear(session: Session, business_id: int, name: str, held: tuple[Target, ...]) -> int:
-    """How many tasks stand first and are due, of which none is under these pauses: NEAR or more, or 0."""
+def head(session: Session, business_id: int, name: str, held: tuple[Target, ...]) -> tuple[int, bool]:
+    """How many tasks stand first and are due of which these pauses hold none, NEAR or 0; whether they hold NEAR there.
+
+    The second spares a claim that would find nothing.
+    """
     about = {"business": business_id, "name": name, "near": NEAR}
-    is_any = any(
-        session.connection().scalar(_any_held(held, part.kind), {**about, **part.values})
-        for part in due(session, business_id, name, None)
-    )
-    return 0 if is_any else NEAR
+    for place, part in enumerate(due(session, business_id, name, None)):
+        if number := session.connection().scalar(_held_first(held, part.kind), {**about, **part.values}):
+            return 0, number == NEAR and place == 0
+    return NEAR, False
 
 
 def whole(level: Level) -> Stretch:
@@ -159,10 +161,10 @@ def _further(kind: str) -> Select[tuple[datetime, int]]:
 
 
 @functools.lru_cache(maxsize=64)
-def _any_held(held: tuple[Target, ...], kind: str) -> Select[tuple[bool]]:
+def _held_first(held: tuple[Target, ...], kind: str) -> Select[tuple[int]]:
     is_held = Standing(dict(enumerate(held))).covering().label("is_held")
-    head = _waiting(kind, is_held).limit(bindparam("near", type_=Integer)).subquery("head")
-    return select(exists(select(head.c.is_held).where(head.c.is_held)))
+    first = _waiting(kind, is_held).limit(bindparam("near", type_=Integer)).subquery("head")
+    return select(func.count()).select_from(first).where(first.c.is_held)
 
 
 def _waiting(kind: str, *columns: Any) -> Select[Any]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, event, insert, select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from jobs import claims, judge, picks, queue, stretches, submit, turns
@@ -22,9 +23,11 @@ LONGEST = 3
 MANY = 3 * LONGEST
 
 
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, params=[2, 1000], ids=["near", "far"])
+def _short(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first claim of a turn tells at once that all near the head is held, or has to look."""
     monkeypatch.setattr(stretches, "LONGEST", LONGEST)
+    monkeypatch.setattr(stretches, "NEAR", request.param)
 
 
 @pytest.fixture(params=[0, 1], ids=["together", "apart"])
@@ -42,9 +45,9 @@ def flood(request: pytest.FixtureRequest, db: Session, cast: Cast) -> int:
     return submit("test.note", business="acme", user="cleo@example.com")
 
 
-def looks(cast: Cast, limit: int = 10) -> Iterator[claims.Taken | None]:
+def looks(cast: Cast, limit: int = 10, passed: Passed | None = None) -> Iterator[claims.Taken | None]:
     """What one claim of a turn after the other takes; None when there is nothing."""
-    passed = Passed()
+    passed = passed or Passed()
     while True:
         if passed.is_short:
             with transaction(read_only=True) as session:
@@ -67,9 +70,72 @@ def test_a_claim_looks_at_so_many_and_the_next_goes_on_where_something_may_start
     assert next(taken) is None
 
 
+def test_what_stands_before_or_among_what_is_held_is_claimed_at_once(db: Session, cast: Cast, flood: int) -> None:
+    urgent = submit("test.note", business="acme", user="cleo@example.com", priority=7)
+    assert ids(next(looks(cast))) == [urgent]
+    db.execute(update(Task).where(Task.id == 2).values(user_id=cast.cleo.user.id))
+    db.commit()
+    assert ids(next(looks(cast))) == [2]
+
+
 def test_the_next_claims_of_a_turn_do_not_begin_again(cast: Cast, flood: int) -> None:
     later = submit("test.note", business="acme", user="cleo@example.com")
     assert [ids(one) for one in itertools.islice(looks(cast, limit=1), 3)] == [[], [flood], [later]]
+
+
+def twins(db: Session, of: int, number: int) -> list[int]:
+    """More of Cleo's tasks, with the time of this one."""
+    ids = [submit("test.note", business="acme", user="cleo@example.com") for _ in range(number)]
+    db.execute(update(Task).where(Task.id.in_(ids)).values(next_try_at=look.task(of).next_try_at))
+    db.commit()
+    return ids
+
+
+def test_what_has_the_time_of_the_first_is_looked_at_until_it_is_used_up(db: Session, cast: Cast, flood: int) -> None:
+    [twin] = twins(db, flood, 1)
+    passed = Passed()
+    taken = looks(cast, limit=1, passed=passed)
+    assert [ids(one) for one in itertools.islice(taken, 3)] == [[], [flood], [twin]]
+    assert passed.places[0].id < flood
+    later = submit("test.note", business="acme", user="cleo@example.com")
+    assert ids(next(taken)) == [later]
+    assert passed.places[0].id == stretches.BIGGEST
+    last = submit("test.note", business="acme", user="cleo@example.com")
+    assert ids(next(taken)) == [last]
+
+
+def test_what_a_claim_gives_back_since_one_task_runs_alone_is_claimed_before_what_is_later(
+    db: Session, cast: Cast, flood: int
+) -> None:
+    alone, twin = twins(db, flood, 2)
+    later = submit("test.note", business="acme", user="cleo@example.com")
+    db.execute(update(Task).where(Task.id == alone).values(claim_alone=True))
+    db.commit()
+    taken = (ids(one) for one in looks(cast))
+    assert list(itertools.takewhile(lambda one: later not in one, filter(None, taken))) == [[flood], [alone]]
+    assert look.scalars(select(Task.id).where(Task.state == "running", Task.id > alone)) == [twin, later]
+
+
+def test_what_a_turn_could_not_commit_is_claimed_before_what_is_later(
+    db: Session, cast: Cast, flood: int, engine: Engine
+) -> None:
+    later = submit("test.note", business="acme", user="cleo@example.com")
+    turn = turns._Turn(cast.acme.id, "default")
+    turn.exchange()
+
+    def refuse(connection: Connection) -> None:
+        if not connection.get_execution_options().get("read_only"):
+            raise OperationalError("COMMIT", {}, Exception("the server is away"))
+
+    turn._usual_seconds = 0.001  # so that it would claim all
+    event.listen(engine, "commit", refuse)
+    with pytest.raises(OperationalError):
+        turn.exchange()
+    event.remove(engine, "commit", refuse)
+    assert turn._passed == Passed()
+    while not turn._unbegun:
+        assert turn.exchange()
+    assert [one.id for one in turn._unbegun] == [flood, later]
 
 
 def test_a_turn_asks_whether_more_is_ready_while_somebody_writes(db: Session, cast: Cast, flood: int) -> None:
