@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import NullType
 
-from jobs import levels, stretches
+from jobs import judge, levels, settling, stretches
 from jobs.judge import Standing, Target
 from jobs.models import Task
 from jobs.states import State
@@ -49,12 +49,18 @@ def pick(session: Session, asked: Asked, about: dict[str, Any], passed: Passed |
 
 
 def look_ahead(session: Session, business_id: int, name: str, passed: Passed) -> None:
-    """Find where picks go on that found nothing in their stretch, and note all before as passed. It locks nothing."""
+    """Find where picks go on that found nothing in their stretch, and note all before as passed. It locks nothing.
+
+    What pauses held that ended is not behind that place, either: it is brought back for claims, and by the beat.
+    """
     about = {"business": business_id, "name": name}
-    now = session.connection().execute(select(clock())).scalar_one()
+    now, standing = session.connection().execute(select(clock())).scalar_one(), judge.standing(session, business_id)
+    ready = and_(of_types(business_id, name, passed.asked[0]), Task.next_try_at <= levels.now())
     for priority in [level.priority for level in levels.due(session, business_id, name) if not level.is_rest]:
         behind = stretches.behind(priority, passed.places.get(priority, Place()))
-        first = _first(session, passed.asked, behind, about)
+        at_one = and_(ready, Task.priority == priority)
+        found = _first(session, passed.asked, behind, about), *settling.places(session, business_id, standing, at_one)
+        first = min((tuple(one) for one in found if one), default=None)
         passed.places[priority] = Place(first[0], first[1] - 1) if first else Place(now, stretches.BIGGEST)
 
 

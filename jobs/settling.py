@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -77,6 +78,17 @@ def bring_back(session: Session, business_id: int, now: Standing, ready: ColumnE
     for target in now.ended.values():
         best = select(Task.id).where(*_marked(business_id, target, now, ready)).order_by(*Task.claim_order())
         _move(session, best.limit(limit), State.PENDING)
+
+
+def places(
+    session: Session, business_id: int, now: Standing, ready: ColumnElement[bool]
+) -> list[Row[tuple[datetime, int]]]:
+    """Where `bring_back` would find its first tasks, for each pause that ended: when they are due, and their ids."""
+    best = [
+        select(Task.next_try_at, Task.id).where(*_marked(business_id, target, now, ready)).order_by(*Task.claim_order())
+        for target in now.ended.values()
+    ]
+    return [row for one in best for row in session.execute(one.limit(1))]
 
 
 def is_any_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool]) -> bool:

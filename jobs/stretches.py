@@ -44,8 +44,8 @@ class Place:
 class Passed:
     """What a turn has passed over at each priority: all up to a place may not start, or was claimed.
 
-    What a turn itself gives back, or fails to commit, makes it forget this. What comes back to before a place since
-    another worker had it in hand is for the next turn to find.
+    What a turn itself gives back, or fails to commit, makes it forget this. What comes to before a place since another
+    worker had it in hand, or commits late, is for the next turn to find.
     """
 
     places: dict[int, Place] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Passed:
     is_short: bool = False  # a stretch ended before there was anything to claim
 
     def forget(self, asked: Asked) -> None:
-        """Something else is asked for from now on."""
+        """All is looked at anew, for what is asked for from now on."""
         self.places, self.asked, self.clear = {}, asked, 0
 
 
@@ -101,14 +101,14 @@ def due(session: Session, business_id: int, name: str, places: dict[int, Place] 
 
 
 def head(session: Session, business_id: int, name: str, held: tuple[Target, ...]) -> tuple[int, bool]:
-    """How many tasks stand first and are due of which these pauses hold none, NEAR or 0; whether they hold NEAR there.
+    """How many tasks stand first and are due of which these pauses hold none, NEAR or 0; whether they hold so many.
 
-    The second spares a claim that would find nothing.
+    The second, at the first priority at which something is due, spares a claim that would find nothing.
     """
     about = {"business": business_id, "name": name, "near": NEAR}
     for place, part in enumerate(due(session, business_id, name, None)):
         if number := session.connection().scalar(_held_first(held, part.kind), {**about, **part.values}):
-            return 0, number == NEAR and place == 0
+            return 0, number == NEAR and place == 0 and part.kind == "level"  # only there a look ahead helps
     return NEAR, False
 
 
@@ -125,7 +125,7 @@ def behind(priority: int, place: Place) -> list[Stretch]:
 def _stretch(
     session: Session, business_id: int, name: str, priority: int, places: dict[int, Place]
 ) -> Iterator[Stretch]:
-    """The same, but not all: two stretches at most."""
+    """The same, but not all: three stretches at most. A moment that is used up is passed."""
     here = {"business": business_id, "name": name, "further": LONGEST - 1, "level": priority}
     place = places.get(priority, Place())
     if place != Place() and place.id < BIGGEST:
