@@ -32,7 +32,7 @@ RUN = "jobs.turns.run"
 LOOK = "look"  # our own command on the channel that RQ's workers listen to
 _MARK_SECONDS = 3600  # only a limit on litter: the beat tells a lost turn by looking for it in the queue
 _TOGETHER = 500  # turns pushed in one round trip
-_PAUSE_SECONDS = 0.002  # between wakes: whoever submits one task after the other asks for the same one each time
+_PAUSE_SECONDS = 0.005  # between wakes: whoever submits one task after the other asks for the same one each time
 _MOST_ID = 2**31 - 1  # a database refuses more, so that the turn would fail and be queued anew for ever
 _WAKE = """
 if not redis.call('set', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return 0 end
@@ -101,6 +101,14 @@ def connection() -> Redis:
 def wake(session: Session, business_id: int, name: str) -> None:
     """After the session's commit, make sure that a turn of this business is queued. Never fails the caller."""
     on_commit(session, ("wake", business_id, name), lambda: _waker.post(wake_now, business_id, name))
+
+
+def wake_soon(business_id: int, name: str) -> None:
+    """The same after a commit without a session. Never fails the caller either: what is committed is committed."""
+    try:
+        _waker.post(wake_now, business_id, name)
+    except RuntimeError:  # no more threads
+        log.exception("nobody was woken")
 
 
 def wake_now(business_id: int, name: str) -> bool:
@@ -225,8 +233,9 @@ class _Waker:
         with self._changed:
             self._asked[send, about] = None
             if self._thread is None:
-                self._thread = threading.Thread(target=self._send_for_ever, name="waker", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._send_for_ever, name="waker", daemon=True)
+                thread.start()
+                self._thread = thread  # not before: the next post tries again
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> None:

@@ -9,7 +9,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, String, Table, bindparam, cast, exists, func, insert, or_, select, true
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    bindparam,
+    cast,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.selectable import TableValuedAlias
@@ -18,7 +32,7 @@ from jobs import checks, context, payloads, queue, task_types, unique
 from jobs.checks import New
 from jobs.models import Task, sort_title
 from tenants.clock import clock
-from tenants.database import transaction
+from tenants.database import alone, transaction
 from tenants.errors import Invalid
 from tenants.models import Business, Member, User
 from tenants.permissions import Actor, May
@@ -75,10 +89,13 @@ def submit(
         unique_for=unique_for,
         ref=ref,
     )
-    if session is None:
-        with transaction(single=new.unique_key is None) as own:
-            return _submit(own, new)
-    return _submit(session, new)
+    if session is not None:
+        return _submit(session, new)
+    if new.unique_key is None:
+        checks.check_new(task_types.get(new.task_type), new)
+        return _insert_alone(new, [new.payload])[0]
+    with transaction() as own:
+        return _submit(own, new)
 
 
 def submit_many(
@@ -100,10 +117,14 @@ def submit_many(
     """
     many = list(payloads_)
     new = New(task_type, business, user, {}, title, priority, start_at=start_at, timeout=timeout, ref=ref)
+    _check_many(new, many)
+    if not many:
+        return []
     if session is None:
-        with transaction(single=True) as own:
-            return _submit_many(own, new, many)
-    return _submit_many(session, new, many)
+        return _insert_alone(new, many)
+    added = _insert(session.connection(), new, many)
+    queue.wake(session, added[0].business_id, added[0].queue)
+    return sorted(one.id for one in added)
 
 
 def submit_as(
@@ -151,8 +172,8 @@ def add(session: Session, new: New) -> Added:
     """The row of a new task. Nobody is woken for it: that is the caller's."""
     checks.check_new(task_types.get(new.task_type), new)
     if new.unique_key is not None:
-        unique.keep(session, _business_id(session, new.business), new.unique_key)
-    return _insert(session, new, [new.payload])[0]
+        unique.keep(session, _business_id(session.connection(), new.business), new.unique_key)
+    return _insert(session.connection(), new, [new.payload])[0]
 
 
 def _submit(session: Session, new: New) -> int:
@@ -161,30 +182,33 @@ def _submit(session: Session, new: New) -> int:
     return added.id
 
 
-def _submit_many(session: Session, new: New, many: list[dict[str, Any]]) -> list[int]:
+def _check_many(new: New, many: list[dict[str, Any]]) -> None:
     type_ = task_types.get(new.task_type)
     for one in many:
         payloads.check(type_, one)
-    if not many:
-        return []
-    checks.check_new(type_, replace(new, payload=many[0]))
-    added = _insert(session, new, many)
-    queue.wake(session, added[0].business_id, added[0].queue)
+    if many:
+        checks.check_new(type_, replace(new, payload=many[0]))
+
+
+def _insert_alone(new: New, many: list[dict[str, Any]]) -> list[int]:
+    """Insert, commit and wake; the ids in the order of the payloads."""
+    with alone() as connection:
+        added = _insert(connection, new, many)
+    queue.wake_soon(added[0].business_id, added[0].queue)
     return sorted(one.id for one in added)
 
 
-def _insert(session: Session, new: New, many: list[dict[str, Any]]) -> list[Added]:
+def _insert(connection: Connection, new: New, many: list[dict[str, Any]]) -> list[Added]:
     """A row for each payload; UnknownBusiness or UnknownUser, and no row, if the names lead nowhere.
 
     One statement whatever their number, the look-up of the names included: each further one is a way to the database
     and back. The payloads travel as one JSON value.
     """
     given, names = _given(new), _names(new)
-    connection = session.connection()
     statement = _inserting(connection.dialect.name, tuple(given), new.user is not None)
     found = connection.execute(statement, {**given, **names, "payloads": json.dumps(many, ensure_ascii=False)}).all()
     if not found:
-        _business_id(session, new.business)
+        _business_id(connection, new.business)
         raise UnknownUser(field="user")
     return [Added(*row) for row in found]
 
@@ -239,21 +263,21 @@ def _given(new: New) -> dict[str, Any]:
 
 def _names(new: New) -> dict[str, str]:
     """Whose task it is, as a database may be asked; an error for what is no text."""
-    names = {"slug": _text(new.business, UnknownBusiness(field="business"))}
+    names = {"slug": _text(new.business, UnknownBusiness, "business")}
     if new.user is not None:
-        names["email"] = _text(new.user, UnknownUser(field="user")).strip().lower()
+        names["email"] = _text(new.user, UnknownUser, "user").strip().lower()
     return names
 
 
-def _text(name: object, error: Invalid) -> str:
+def _text(name: object, error: type[Invalid], field: str) -> str:
     if not isinstance(name, str):
-        raise error
+        raise error(field=field)
     return payloads.storable(name)
 
 
-def _business_id(session: Session, slug: object) -> int:
-    name = _text(slug, UnknownBusiness(field="business"))
-    found = session.connection().execute(select(Business.id).where(*_OPEN), {"slug": name}).scalar()
+def _business_id(connection: Connection, slug: object) -> int:
+    name = _text(slug, UnknownBusiness, "business")
+    found = connection.execute(select(Business.id).where(*_OPEN), {"slug": name}).scalar()
     if found is None:
         raise UnknownBusiness(field="business")
     return int(found)

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenants.database import transaction
+from tenants.database import alone
 
 log = structlog.get_logger()
 
@@ -44,13 +44,15 @@ def _vacuum() -> None:
     """PostgreSQL raises no error when it skips a table, locked or of another owner: it gives notice."""
     began, notices = time.monotonic(), list[str]()
     try:
-        with transaction(single=True) as session:
-            if session.get_bind().dialect.name != "postgresql":
+        with alone() as connection:
+            if connection.dialect.name != "postgresql":
                 return
-            dbapi: Any = session.connection().connection.dbapi_connection
+            dbapi: Any = connection.connection.dbapi_connection
             dbapi.add_notice_handler(note := lambda about: notices.append(about.message_primary))
-            session.execute(_VACUUM)
-            dbapi.remove_notice_handler(note)
+            try:
+                connection.execute(_VACUUM)
+            finally:
+                dbapi.remove_notice_handler(note)
     except SQLAlchemyError as error:
         notices.append(str(error))
     if notices:  # autovacuum does it, then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import select
 from collections.abc import Callable, Hashable, Iterator
@@ -163,6 +164,8 @@ def _begin_sqlite(connection: Connection) -> None:
     _set(connection, "synchronous", "FULL" if options.get("durable", True) else "NORMAL")
     _set(connection, "busy_timeout", str(int(options.get("patience", _PATIENCE_SECONDS) * 1000)))
     _set(connection, "query_only", "ON" if options.get("dry") else "OFF")
+    if options.get("alone"):
+        return
     if options.get("read_only"):
         connection.exec_driver_sql("BEGIN")
         return
@@ -248,15 +251,32 @@ def transaction(**options: Any) -> Iterator[Session]:
     `read_only=True` takes no write lock; `claims=True` lets every other writer go first (SQLite). `durable=False`: a
     power cut may undo it (SQLite), which is as well for what means nothing without the processes that it ends, too.
     `patience`: seconds to wait for a lock; after that OperationalError. `dry=True`, of a reading one: SQLite refuses a
-    write before it takes a lock, as PostgreSQL does in any reading one. `single=True`: it has one writing statement,
-    which PostgreSQL commits by itself, two ways to the server and back fewer.
+    write before it takes a lock, as PostgreSQL does in any reading one.
     """
     with Sessions.begin() as session:
-        if options.pop("single", False) and session.get_bind().dialect.name == "postgresql":
-            options["isolation_level"] = "AUTOCOMMIT"
         if options:
             session.connection(execution_options=options)
         yield session
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[Connection]:
+    """A connection for one statement that writes. The database commits it by itself, once all its rows are read.
+
+    There is no BEGIN and no COMMIT to send, and no session to make: a fifth of the time that a submit took.
+    """
+    engine = _alone(Sessions.kw["bind"])
+    is_sqlite = engine.dialect.name == "sqlite"
+    with engine.connect() as connection, _turnstile(connection) if is_sqlite else contextlib.nullcontext():
+        yield connection
+        connection.commit()
+
+
+@functools.lru_cache(maxsize=1)
+def _alone(engine: Engine) -> Engine:
+    """The engine with these options: setting them on each connection would take as long as a session."""
+    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
+    return engine.execution_options(alone=True, **options)
 
 
 def read_only(session: Session) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from redis import ConnectionError as NoConnection
 from rq import Worker
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
@@ -129,13 +129,15 @@ def _commit(original: Callable[..., None], dialect: DefaultDialect, connection: 
             _fail(action, dialect, connection)
 
 
-def _alone(original: Callable[..., Any], session: Session, *args: Any) -> Any:
-    """What PostgreSQL commits by itself has no COMMIT before which it could fail: it fails before the statement."""
-    connection = session.connection()
-    is_alone = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+def _alone(original: Callable[..., Any], connection: Connection, *args: Any) -> Any:
+    """What the database commits by itself has no COMMIT around which it could fail: it fails around the statement."""
+    is_alone = connection.get_execution_options().get("alone")
     if is_alone and (action := _due("submit:before")):
         _fail(action, connection.dialect, connection.connection)
-    return original(session, *args)
+    answer = original(connection, *args)
+    if is_alone and answer and (action := _due("submit:after")):
+        _fail(action, connection.dialect, connection.connection)
+    return answer
 
 
 def _fail(action: str, dialect: DefaultDialect, connection: Any) -> None:
