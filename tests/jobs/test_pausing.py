@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from sqlalchemy import Engine, event, func, insert, select, text, update
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
-from jobs import choices, pauses, settling, submit, task_types
+from jobs import choices, pauses, settling, submit, task_types, vacuuming
 from jobs.beat import Beat
 from jobs.choices import Choice, Impact, TooMany, UnknownThere
 from jobs.judge import Standing, Target
@@ -23,7 +24,7 @@ from jobs.pauses import NoReason
 from jobs.vacuuming import Vacuum
 from tenants import members
 from tenants.clock import clock
-from tenants.database import transaction
+from tenants.database import alone, transaction
 from tenants.errors import Invalid, NotAllowed, NotFound
 from tenants.models import AuditEntry, Business
 from tests import look
@@ -427,6 +428,21 @@ def test_a_vacuum_that_postgresql_skips_is_told(engine: Engine) -> None:
     assert told[0]["event"] == "not vacuumed"
     assert "lock not available" in told[0]["reason"]
     assert vacuums() == 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_vacuum_that_fails_is_told_and_leaves_nothing_on_the_connection(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vacuuming, "_VACUUM", text("VACUUM nowhere"))
+    with alone() as connection:
+        used: Any = connection.connection.dbapi_connection
+    before = list(used._notice_handlers)
+    with capture_logs() as told:
+        Vacuum().note(10_000, is_done=True)
+        until(lambda: told)
+    assert "nowhere" in told[0]["reason"]
+    assert used._notice_handlers == before
 
 
 def vacuums() -> int:
