@@ -68,9 +68,9 @@ class Asked(Protocol):
     def payload(self) -> dict[str, Any]: ...
 
 
-def check(type_: task_types.TaskType, asked: Asked) -> None:
-    """One clear error for the first thing that is wrong."""
-    payloads.check(type_, asked.payload)
+def check(type_: task_types.TaskType, asked: Asked) -> str:
+    """The payload as JSON; one clear error for the first thing that is wrong."""
+    payload = payloads.check(type_, asked.payload)
     if not _is_text(asked.title or "", MAX_TITLE):
         raise Invalid(f"A title has {MAX_TITLE} characters at most.", field="title")
     if not _is_priority(asked.priority):
@@ -78,12 +78,14 @@ def check(type_: task_types.TaskType, asked: Asked) -> None:
             f"A priority is a whole number between -{_MAX_PRIORITY:,} and {_MAX_PRIORITY:,}.", field="priority"
         )
     _check_start(asked.start_at)
+    return payload
 
 
-def check_new(type_: task_types.TaskType, new: New) -> None:
+def check_new(type_: task_types.TaskType, new: New) -> str:
     """The same for a new task, with its timeout and its unique key, which an edit leaves alone."""
-    check(type_, new)
+    payload = check(type_, new)
     _check_limits(new)
+    return payload
 
 
 def _check_start(at: object) -> None:

@@ -18,6 +18,7 @@ from tenants.errors import Invalid
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 100
 _MOST_ERRORS = 5  # that one sentence names
+_STRICT = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _TOO_MUCH = f"it has more than {MAX_BYTES:,} bytes"
 
 
@@ -25,12 +26,12 @@ class BadPayload(Invalid):
     """The payload does not fit the task type."""
 
 
-def check(type_: TaskType, payload: Any) -> dict[str, Any]:
-    """The payload itself, if the type's handler takes it and it is JSON of 64 KiB at most; else BadPayload."""
+def check(type_: TaskType, payload: Any) -> str:
+    """The payload as JSON, if the type's handler takes it and that has 64 KiB at most; else BadPayload."""
     if not isinstance(payload, dict) or not all(isinstance(key, str) for key in payload):
         raise BadPayload("A payload is a JSON object.", field="payload")
     try:
-        encode(payload)
+        text = encode(payload).decode()
     except ValueError as error:
         raise BadPayload(f"The payload cannot be stored: {error}.", field="payload") from None
     if redaction.holds_mask(type_, payload):
@@ -41,7 +42,7 @@ def check(type_: TaskType, payload: Any) -> dict[str, Any]:
         raise
     except Exception as error:  # noqa: BLE001 - validators are their author's code
         raise _misfit(type_, payload, f"{type(error).__name__}: {error}") from None
-    return payload
+    return text
 
 
 def arguments(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def encode(value: Any) -> bytes:
     """Strict JSON of 64 KiB at most. ValueError tells what is wrong: NaN, a key that is no string, NUL, too much."""
     _check_shape(value)
     try:
-        encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        encoded = _STRICT.encode(value).encode()
     except TypeError as error:
         raise ValueError(str(error)) from None
     if len(encoded) > MAX_BYTES:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import (
     JSON,
@@ -20,6 +19,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     or_,
     select,
     true,
@@ -31,8 +31,9 @@ from sqlalchemy.sql.selectable import TableValuedAlias
 from jobs import checks, context, payloads, queue, task_types, unique
 from jobs.checks import New
 from jobs.models import Task, sort_title
+from tenants import direct
 from tenants.clock import clock
-from tenants.database import alone, transaction
+from tenants.database import bound, transaction
 from tenants.errors import Invalid
 from tenants.models import Business, Member, User
 from tenants.permissions import Actor, May
@@ -92,8 +93,7 @@ def submit(
     if session is not None:
         return _submit(session, new)
     if new.unique_key is None:
-        checks.check_new(task_types.get(new.task_type), new)
-        return _insert_alone(new, [new.payload])[0]
+        return _insert_alone(new, [checks.check_new(task_types.get(new.task_type), new)])[0]
     with transaction() as own:
         return _submit(own, new)
 
@@ -115,9 +115,9 @@ def submit_many(
 
     Everything but the payload is the same for all. The errors are those of `submit`, for the first that is wrong.
     """
-    many = list(payloads_)
+    given = list(payloads_)
     new = New(task_type, business, user, {}, title, priority, start_at=start_at, timeout=timeout, ref=ref)
-    _check_many(new, many)
+    many = _check_many(new, given)
     if not many:
         return []
     if session is None:
@@ -170,10 +170,10 @@ class Added:
 
 def add(session: Session, new: New) -> Added:
     """The row of a new task. Nobody is woken for it: that is the caller's."""
-    checks.check_new(task_types.get(new.task_type), new)
+    payload = checks.check_new(task_types.get(new.task_type), new)
     if new.unique_key is not None:
         unique.keep(session, _business_id(session.connection(), new.business), new.unique_key)
-    return _insert(session.connection(), new, [new.payload])[0]
+    return _insert(session.connection(), new, [payload])[0]
 
 
 def _submit(session: Session, new: New) -> int:
@@ -182,35 +182,48 @@ def _submit(session: Session, new: New) -> int:
     return added.id
 
 
-def _check_many(new: New, many: list[dict[str, Any]]) -> None:
+def _check_many(new: New, many: list[dict[str, Any]]) -> list[str]:
+    """Each payload as JSON."""
     type_ = task_types.get(new.task_type)
-    for one in many:
-        payloads.check(type_, one)
+    encoded = [payloads.check(type_, one) for one in many]
     if many:
         checks.check_new(type_, replace(new, payload=many[0]))
+    return encoded
 
 
-def _insert_alone(new: New, many: list[dict[str, Any]]) -> list[int]:
+def _insert_alone(new: New, many: list[str]) -> list[int]:
     """Insert, commit and wake; the ids in the order of the payloads."""
-    with alone() as connection:
-        added = _insert(connection, new, many)
-    queue.wake_soon(added[0].business_id, added[0].queue)
-    return sorted(one.id for one in added)
+    rows = direct.write(*_statement(bound().dialect.name, new, many))
+    if not rows:
+        with transaction(read_only=True) as session:
+            _refuse(session.connection(), new)
+    _, business_id, name = rows[0]
+    queue.wake_soon(business_id, name)
+    return sorted(row[0] for row in rows)
 
 
-def _insert(connection: Connection, new: New, many: list[dict[str, Any]]) -> list[Added]:
-    """A row for each payload; UnknownBusiness or UnknownUser, and no row, if the names lead nowhere.
+def _insert(connection: Connection, new: New, many: list[str]) -> list[Added]:
+    """A row for each payload; UnknownBusiness or UnknownUser, and no row, if the names lead nowhere."""
+    rows = connection.execute(*_statement(connection.dialect.name, new, many)).all()
+    if not rows:
+        _refuse(connection, new)
+    return [Added(*row) for row in rows]
+
+
+def _refuse(connection: Connection, new: New) -> NoReturn:
+    _business_id(connection, new.business)
+    raise UnknownUser(field="user")
+
+
+def _statement(dialect: str, new: New, many: list[str]) -> tuple[ReturningInsert[Any], dict[str, Any]]:
+    """The insert of a row for each payload, and its parameters.
 
     One statement whatever their number, the look-up of the names included: each further one is a way to the database
     and back. The payloads travel as one JSON value.
     """
     given, names = _given(new), _names(new)
-    statement = _inserting(connection.dialect.name, tuple(given), new.user is not None)
-    found = connection.execute(statement, {**given, **names, "payloads": json.dumps(many, ensure_ascii=False)}).all()
-    if not found:
-        _business_id(connection, new.business)
-        raise UnknownUser(field="user")
-    return [Added(*row) for row in found]
+    statement = _inserting(dialect, tuple(given), new.user is not None)
+    return statement, {**given, **names, "payloads": f"[{','.join(many)}]"}
 
 
 @functools.lru_cache(maxsize=128)
@@ -220,13 +233,19 @@ def _inserting(dialect: str, given: tuple[str, ...], has_user: bool) -> Returnin
     columns: dict[str, Any] = {name: bindparam(name, type_=_tasks.c[name].type) for name in given}
     if "unique_until" in columns:
         columns["unique_until"] = clock(bindparam("unique_until"))
-    columns |= {"business_id": Business.id, "payload": each.c.value}
+    columns = {**_defaults(), **columns, "business_id": Business.id, "payload": each.c.value}
     query = select(*columns.values()).select_from(Business).join(each, true()).where(*_OPEN).order_by(place)
     if has_user:
         columns["user_id"] = User.id
         query = query.add_columns(User.id).join(User, User.email == bindparam("email")).where(_AT_HOME)
     inserted = insert(_tasks).from_select([*columns], query)
     return inserted.returning(_tasks.c.id, _tasks.c.business_id, _tasks.c.queue)
+
+
+def _defaults() -> dict[str, Any]:
+    """The columns whose default is a value, which SQLAlchemy would add only when it executes the statement itself."""
+    defaults: dict[str, Any] = {column.name: column.default for column in _tasks.c}
+    return {name: literal(default.arg) for name, default in defaults.items() if default and default.is_scalar}
 
 
 def _each(dialect: str) -> tuple[TableValuedAlias, ColumnElement[int]]:

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tenants.database import alone
+from tenants.database import bound
 
 log = structlog.get_logger()
 
@@ -44,9 +44,9 @@ def _vacuum() -> None:
     """PostgreSQL raises no error when it skips a table, locked or of another owner: it gives notice."""
     began, notices = time.monotonic(), list[str]()
     try:
-        with alone() as connection:
-            if connection.dialect.name != "postgresql":
-                return
+        if bound().dialect.name != "postgresql":
+            return
+        with bound().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             dbapi: Any = connection.connection.dbapi_connection
             dbapi.add_notice_handler(note := lambda about: notices.append(about.message_primary))
             try:

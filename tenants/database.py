@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import functools
 import os
 import select
 from collections.abc import Callable, Hashable, Iterator
@@ -30,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column, sessionmaker
+
+from tenants import sqlite
 
 log = structlog.get_logger()
 
@@ -88,6 +88,12 @@ def connect(url: str) -> Engine:
     return engine
 
 
+def bound() -> Engine:
+    """The engine of this process."""
+    engine: Engine = Sessions.kw["bind"]
+    return engine
+
+
 def migrate(engine: Engine) -> None:
     """Bring the tables up to date. Several at once wait for each other."""
     import alembic.command  # 90 ms that only the runner should pay
@@ -132,76 +138,10 @@ def engine_options(url: str) -> dict[str, Any]:
 def prepare(engine: Engine) -> None:
     """Give an engine our transaction rules. Call it once, before the first connection."""
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_pragmas)
-        event.listen(engine, "close", _close_door)
-        event.listen(engine, "begin", _begin_sqlite)
+        sqlite.prepare(engine)
     else:
         event.listen(engine, "checkout", _refuse_lost)
         event.listen(engine, "begin", _begin_postgresql)
-
-
-_PATIENCE_SECONDS = 10  # for SQLite's write lock
-_PRAGMAS = {
-    "busy_timeout": str(_PATIENCE_SECONDS * 1000),
-    "journal_mode": "WAL",
-    "synchronous": "FULL",  # with NORMAL a power cut may lose the last commits, and a submitted task must stay
-    "foreign_keys": "ON",
-    "query_only": "OFF",
-}
-
-
-def _set_pragmas(dbapi: Any, _record: Any) -> None:
-    dbapi.isolation_level = None
-    # SQLite's own lower() knows only ASCII: nobody would find Åsa.
-    dbapi.create_function("lower", 1, lambda text: text.lower() if isinstance(text, str) else text, deterministic=True)
-    for pragma, value in _PRAGMAS.items():
-        dbapi.execute(f"PRAGMA {pragma}={value}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Begin with the write lock, since a later upgrade of a read may fail; claimers let people go first."""
-    options = connection.get_execution_options()
-    _set(connection, "synchronous", "FULL" if options.get("durable", True) else "NORMAL")
-    _set(connection, "busy_timeout", str(int(options.get("patience", _PATIENCE_SECONDS) * 1000)))
-    _set(connection, "query_only", "ON" if options.get("dry") else "OFF")
-    if options.get("alone"):
-        return
-    if options.get("read_only"):
-        connection.exec_driver_sql("BEGIN")
-        return
-    if options.get("patience"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # at the door it might wait longer
-        return
-    with _turnstile(connection) as door:
-        if options.get("claims"):
-            fcntl.flock(door, fcntl.LOCK_UN)
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _set(connection: Connection, pragma: str, wanted: str) -> None:
-    if connection.info.get(pragma, _PRAGMAS[pragma]) != wanted:
-        connection.exec_driver_sql(f"PRAGMA {pragma}={wanted}")
-        connection.info[pragma] = wanted
-
-
-@contextlib.contextmanager
-def _turnstile(connection: Connection) -> Iterator[int]:
-    """One door before SQLite's write lock, so that a pause never starves behind busy claimers."""
-    door = connection.info.get("door")
-    if door is None:  # one for each connection: threads that share one would not keep each other out
-        path = connection.engine.url.database
-        file = f"{path}.turnstile" if path and path != ":memory:" else os.devnull
-        door = connection.info["door"] = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(door, fcntl.LOCK_EX)
-    try:
-        yield door
-    finally:
-        fcntl.flock(door, fcntl.LOCK_UN)
-
-
-def _close_door(_dbapi: Any, record: Any) -> None:
-    if (door := record.info.pop("door", None)) is not None:
-        os.close(door)
 
 
 def _refuse_lost(dbapi: Any, _record: Any, _proxy: Any) -> None:
@@ -257,26 +197,6 @@ def transaction(**options: Any) -> Iterator[Session]:
         if options:
             session.connection(execution_options=options)
         yield session
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[Connection]:
-    """A connection for one statement that writes. The database commits it by itself, once all its rows are read.
-
-    There is no BEGIN and no COMMIT to send, and no session to make: on SQLite that was a fifth of a submit.
-    """
-    engine = _alone(Sessions.kw["bind"])
-    is_sqlite = engine.dialect.name == "sqlite"
-    with engine.connect() as connection, _turnstile(connection) if is_sqlite else contextlib.nullcontext():
-        yield connection
-        connection.commit()
-
-
-@functools.lru_cache(maxsize=1)
-def _alone(engine: Engine) -> Engine:
-    """The engine with these options: setting them on each connection would take as long as a session."""
-    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "AUTOCOMMIT"}
-    return engine.execution_options(alone=True, **options)
 
 
 def read_only(session: Session) -> None:

@@ -22,11 +22,13 @@ from typing import Any
 
 from redis import ConnectionError as NoConnection
 from rq import Worker
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
 from jobs import attempts, claims, leases, pauses, queue, records, settling, submitting
+from tenants import direct
+from tenants.database import bound
 
 COMMITS = ("submit", "pause", "claim", "record", "give_back", "bury", "renew", "reap", "settle")
 STEPS = ("wake:before", "wake:after", "pop:after", "turn:before")
@@ -71,7 +73,7 @@ def install() -> None:
     if not _wanted:
         return
     _mark(submitting, "_submit", "submit")
-    _wrap(submitting, "_insert", _alone)
+    _wrap(direct, "_send", _directly)
     _mark(pauses, "pause", "pause")
     _mark(claims, "take", "claim")
     _mark(records, "record", "record", lambda _, ended, *__: any(one.claim.id for one in ended))
@@ -129,18 +131,17 @@ def _commit(original: Callable[..., None], dialect: DefaultDialect, connection: 
             _fail(action, dialect, connection)
 
 
-def _alone(original: Callable[..., Any], connection: Connection, *args: Any) -> Any:
+def _directly(original: Callable[..., Any], lent: Any, *statement: Any) -> Any:
     """What the database commits by itself has no COMMIT around which it could fail: it fails around the statement."""
-    is_alone = connection.get_execution_options().get("alone")
-    if is_alone and (action := _due("submit:before")):
-        _fail(action, connection.dialect, connection.connection)
-    answer = original(connection, *args)
-    if is_alone and answer and (action := _due("submit:after")):
-        _fail(action, connection.dialect, connection.connection)
-    return answer
+    if action := _due("submit:before"):
+        _fail(action, bound().dialect, lent)
+    rows = original(lent, *statement)
+    if rows and (action := _due("submit:after")):
+        _fail(action, bound().dialect, lent)
+    return rows
 
 
-def _fail(action: str, dialect: DefaultDialect, connection: Any) -> None:
+def _fail(action: str, dialect: Any, connection: Any) -> None:
     _end_or_stop(action)
     if action == "cut":
         with socket.socket(fileno=os.dup(connection.dbapi_connection.fileno())) as line:

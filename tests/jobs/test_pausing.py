@@ -24,7 +24,7 @@ from jobs.pauses import NoReason
 from jobs.vacuuming import Vacuum
 from tenants import members
 from tenants.clock import clock
-from tenants.database import alone, transaction
+from tenants.database import transaction
 from tenants.errors import Invalid, NotAllowed, NotFound
 from tenants.models import AuditEntry, Business
 from tests import look
@@ -435,8 +435,8 @@ def test_a_vacuum_that_fails_is_told_and_leaves_nothing_on_the_connection(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vacuuming, "_VACUUM", text("VACUUM nowhere"))
-    with alone() as connection:
-        used: Any = connection.connection.dbapi_connection
+    with transaction() as session:
+        used: Any = session.connection().connection.dbapi_connection
     before = list(used._notice_handlers)
     with capture_logs() as told:
         Vacuum().note(10_000, is_done=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from jobs.models import Task
-from tenants.database import Base, alone, migrate, on_commit, transaction
+from tenants.database import Base, migrate, on_commit, transaction
 from tenants.models import Business
 from tests.factories import Cast
+from tests.locks import is_locked
 from tests.waiting import until
 
 
@@ -138,7 +138,7 @@ def test_people_pass_claimers_at_the_turnstile(engine: Engine) -> None:
     inside.wait()
     person = threading.Thread(target=write, args=("person",), daemon=True)
     person.start()
-    until(lambda: _is_locked(Path(f"{engine.url.database}.turnstile")))
+    until(lambda: is_locked(Path(f"{engine.url.database}.turnstile")))
     claimers = [
         threading.Thread(target=write, args=("claimer",), kwargs={"claims": True}, daemon=True) for _ in range(4)
     ]
@@ -148,44 +148,6 @@ def test_people_pass_claimers_at_the_turnstile(engine: Engine) -> None:
     for one in (first, person, *claimers):
         one.join()
     assert order == ["first", "person", *["claimer"] * 4]
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_statement_of_its_own_waits_at_the_turnstile_too_and_is_synced_whatever_came_before(
-    engine: Engine, cast: Cast
-) -> None:
-    rename = update(Business).where(Business.id == cast.acme.id)
-    with transaction(durable=False) as session:
-        session.execute(rename.values(name="Not synced"))
-    with alone() as connection:
-        connection.execute(rename.values(name="Synced"))
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2, "FULL"
-        assert _is_locked(Path(f"{engine.url.database}.turnstile"))
-    assert not _is_locked(Path(f"{engine.url.database}.turnstile"))
-
-
-def test_a_statement_of_its_own_that_fails_leaves_nothing_and_the_next_one_works(engine: Engine, cast: Cast) -> None:
-    rename = update(Business).where(Business.id == cast.acme.id).returning(Business.name)
-    with pytest.raises(DBAPIError), alone() as connection:
-        connection.execute(rename.values(id=None, name="Gone"))
-    with alone() as connection:
-        assert connection.execute(rename.values(name="Renamed")).all() == [("Renamed",)]
-        with transaction(read_only=True) as session:
-            assert session.scalar(select(Business.name).where(Business.id == cast.acme.id)) == "Renamed"
-    with transaction() as session:  # a connection that was lent begins as ever
-        session.execute(rename.values(name="Nobody's"))
-        session.rollback()
-    with transaction(read_only=True) as session:
-        assert session.scalar(select(Business.name).where(Business.id == cast.acme.id)) == "Renamed"
-
-
-def _is_locked(door: Path) -> bool:
-    with door.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
 
 
 def test_a_business_has_its_own_rows_only(db: Session, cast: Cast) -> None:
