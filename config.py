@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 _ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?")
 
@@ -16,10 +15,10 @@ class BadSetting(Exception):
     """A setting in the environment is wrong; the message is one line that names it."""
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """The settings, each read from the environment variable of its name in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="Address that the web server listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port that the web server listens on.")
@@ -35,10 +34,10 @@ class Config(BaseSettings):
         40, ge=0, le=1000, description="Workers that `run.py` starts: so many tasks run at once. `make run` starts 2."
     )
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `make run` starts, 8 threads each.")
-    task_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+    task_modules: tuple[str, ...] = Field(
         (), description="Python modules that register task types, separated by commas."
     )
-    script_dirs: Annotated[tuple[Path, ...], NoDecode] = Field(
+    script_dirs: tuple[Path, ...] = Field(
         (Path(__file__).parent / "jobs" / "builtin" / "scripts",),
         description="Folders whose executable files `script.execute` may run, separated by commas.",
     )
@@ -52,7 +51,7 @@ class Config(BaseSettings):
     trusted_proxies: int = Field(
         0, ge=0, le=10, description="Reverse proxies before the web server, whose X-Forwarded headers tell who asks."
     )
-    embed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    embed_origins: tuple[str, ...] = Field(
         (),
         description="Origins whose pages may embed Background-Tasks, such as `https://shop.example.com`, with commas.",
     )
@@ -110,7 +109,7 @@ class Config(BaseSettings):
     def from_env(cls) -> Config:
         """Read the environment. BadSetting names every variable that is wrong."""
         try:
-            return cls()
+            return cls(**{name: os.environ[name.upper()] for name in cls.model_fields if name.upper() in os.environ})
         except ValidationError as error:
             wrong = [e for e in error.errors() if e["type"] != "default_factory_not_called"]  # follows from another
             raise BadSetting("; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in wrong)) from None
