@@ -109,7 +109,8 @@ class Config(BaseModel):
     def from_env(cls) -> Config:
         """Read the environment. BadSetting names every variable that is wrong."""
         try:
-            return cls(**{name: os.environ[name.upper()] for name in cls.model_fields if name.upper() in os.environ})
+            known = {name: os.environ[name.upper()] for name in cls.model_fields if name.upper() in os.environ}
+            return cls.model_validate(known)
         except ValidationError as error:
             wrong = [e for e in error.errors() if e["type"] != "default_factory_not_called"]  # follows from another
             raise BadSetting("; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in wrong)) from None

@@ -142,6 +142,7 @@ def prepare(engine: Engine) -> None:
     else:
         event.listen(engine, "checkout", _refuse_lost)
         event.listen(engine, "begin", _begin_postgresql)
+        event.listen(engine, "reset", _end_autocommit)
 
 
 def _refuse_lost(dbapi: Any, _record: Any, _proxy: Any) -> None:
@@ -166,6 +167,12 @@ def _begin_postgresql(connection: Connection) -> None:
     connection.connection.dbapi_connection.read_only = options.get("read_only") or None  # type: ignore[union-attr]
     if patience := options.get("patience"):
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(patience * 1000)}")
+
+
+def _end_autocommit(dbapi: Any, _record: Any, _state: Any) -> None:
+    """Whatever interrupted `direct.write`: who gets the connection next has transactions."""
+    if dbapi.autocommit:
+        dbapi.autocommit = False
 
 
 def disconnect() -> None:

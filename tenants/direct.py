@@ -24,7 +24,9 @@ from tenants.database import bound
 def write(statement: UpdateBase, values: Mapping[str, Any]) -> Sequence[Any]:
     """Run the statement, commit it and answer the rows it returns, as the driver reads them.
 
-    What it is compiled to is kept for as long as it lives. Raises DBAPIError; then nothing is written.
+    Raises what SQLAlchemy would. Then nothing is written, unless the connection was lost after the commit. What a
+    statement is compiled to is kept with it, so it is to be made once. ValueError if it holds what SQLAlchemy fills in
+    while it executes a statement itself.
     """
     engine = bound()
     text, sent = _said(engine.dialect, statement, values)
@@ -41,12 +43,16 @@ def write(statement: UpdateBase, values: Mapping[str, Any]) -> Sequence[Any]:
 
 def _send(lent: PoolProxiedConnection, text: str, sent: Any) -> Sequence[Any]:
     cursor = lent.cursor()
-    cursor.execute(text, sent)
-    return cursor.fetchall()  # SQLite commits when the last row is read
+    try:
+        cursor.execute(text, sent)
+        return cursor.fetchall()  # SQLite commits when the last row is read
+    finally:
+        cursor.close()  # interrupted between the two, it would hold SQLite's lock for as long as somebody has the error
 
 
 @contextlib.contextmanager
 def _autocommit(_engine: Engine, lent: PoolProxiedConnection) -> Iterator[None]:
+    """The pool makes an end of it (`database._end_autocommit`), since here an interrupt might come first."""
     driver: Any = lent.dbapi_connection
     driver.autocommit = True
     try:
@@ -54,7 +60,6 @@ def _autocommit(_engine: Engine, lent: PoolProxiedConnection) -> Iterator[None]:
     except BaseException as error:
         lent.invalidate(error if isinstance(error, Exception) else None)
         raise
-    driver.autocommit = False
 
 
 def _said(dialect: Dialect, statement: UpdateBase, values: Mapping[str, Any]) -> tuple[str, Any]:
@@ -62,7 +67,8 @@ def _said(dialect: Dialect, statement: UpdateBase, values: Mapping[str, Any]) ->
     made = _compiled(dialect, statement)
     given = {**made.constants, **values}
     for name, way in made.ways:
-        given[name] = way(given[name])
+        if name in values:
+            given[name] = way(values[name])
     return made.text, given if made.order is None else [given[name] for name in made.order]
 
 
@@ -77,12 +83,14 @@ class _Compiled:
 @functools.lru_cache(maxsize=128)
 def _compiled(dialect: Dialect, statement: UpdateBase) -> _Compiled:
     made: Any = statement.compile(dialect=dialect)
+    if made.prefetch or made.post_compile_params or made.literal_execute_params:
+        raise ValueError("a default or a list that only SQLAlchemy fills in, when it executes a statement itself")
     constants: dict[str, Any] = {}
-    ways: list[tuple[str, Callable[[Any], Any]]] = []
+    ways: dict[str, Callable[[Any], Any]] = {}
     for bind, name in made.bind_names.items():
         way = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if way:
+            ways[name] = way
         if not bind.required:
             constants[name] = way(bind.value) if way else bind.value
-        elif way:
-            ways.append((name, way))
-    return _Compiled(made.string, made.positiontup, constants, ways)
+    return _Compiled(made.string, made.positiontup, constants, list(ways.items()))

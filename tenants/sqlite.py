@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
@@ -29,7 +29,7 @@ def prepare(engine: Engine) -> None:
 @contextlib.contextmanager
 def alone(engine: Engine, lent: PoolProxiedConnection) -> Iterator[None]:
     """Let the lent connection run one statement that writes, as durable and as patient as a transaction."""
-    _set(lent, _USUALLY)
+    _set(lent, _USUALLY, lent.execute)
     with _turnstile(engine, lent):
         yield
 
@@ -52,6 +52,7 @@ def _begin(connection: Connection) -> None:
             "synchronous": "FULL" if options.get("durable", True) else "NORMAL",
             "query_only": "ON" if options.get("dry") else "OFF",
         },
+        connection.exec_driver_sql,
     )
     if options.get("read_only"):
         connection.exec_driver_sql("BEGIN")
@@ -65,11 +66,12 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _set(lent: PoolProxiedConnection, wanted: dict[str, str]) -> None:
+def _set(lent: PoolProxiedConnection, wanted: dict[str, str], execute: Callable[[str], Any]) -> None:
     """Set what differs from what was wanted of this connection before."""
     if (before := lent.info.get("pragmas", _USUALLY)) != wanted:
-        for pragma in (one for one in wanted if wanted[one] != before[one]):
-            lent.execute(f"PRAGMA {pragma}={wanted[pragma]}")
+        lent.info["pragmas"] = {}  # if one fails, nobody knows
+        for pragma in (one for one in wanted if wanted[one] != before.get(one)):
+            execute(f"PRAGMA {pragma}={wanted[pragma]}")
         lent.info["pragmas"] = wanted
 
 
@@ -81,8 +83,8 @@ def _turnstile(engine: Engine, lent: PoolProxiedConnection) -> Iterator[int]:
         path = engine.url.database
         file = f"{path}.turnstile" if path and path != ":memory:" else os.devnull
         door = lent.info["door"] = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(door, fcntl.LOCK_EX)
     try:
+        fcntl.flock(door, fcntl.LOCK_EX)
         yield door
     finally:
         fcntl.flock(door, fcntl.LOCK_UN)
