@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import structlog
 
-from jobs import attempts, queue, rehearsal, turns
+from jobs import attempts, rehearsal, turns
 from jobs.attempts import Interrupted, LeaseLost, TimedOut
 from jobs.board import Board, Why
 from processes import adopt_orphans, die_with
@@ -85,7 +85,7 @@ def _live(parent: int, turn: tuple[int, int], board: Board) -> NoReturn:
         die_with(parent)
         adopt_orphans()
         _listen(board)
-        _connect()
+        rehearsal.limber()
         if asked := os.read(turn[0], _MAX_TURN_BYTES):
             business_id, name, ticket, is_quiet = json.loads(asked)
             turns.run(business_id, name, ticket, board)
@@ -108,9 +108,3 @@ def _listen(board: Board) -> None:
             attempts.stop(task_id, attempt, _ERRORS[why])
 
     signal.signal(STOP, stop)
-
-
-def _connect() -> None:
-    """Have the connections that the turn needs. Without them it makes them itself, later."""
-    rehearsal.limber()
-    queue.quietly(queue.connection().ping)

@@ -45,12 +45,13 @@ def limber() -> None:
     """What a spare horse does while it waits: ask what a claim asks, of nobody's business, and be refused the write.
 
     Its memory is its own from then on, and the database has read for its connection what a claim needs. It takes no
-    lock: a horse that is frozen here would keep everybody from writing on SQLite, and pauses from ending claims.
+    lock: a horse that is frozen here would keep everybody from writing on SQLite, and pauses from ending claims. Any
+    queue will do, since the others' statements differ little: all five of an installation took most of a horse's life.
     """
-    for name in task_types.queues():
-        with contextlib.suppress(SQLAlchemyError), transaction(read_only=True, dry=True) as session:
-            claims.look_up(session, _NOBODY, {_NOBODY}, claims.Names())
-            claims.ask(session, _NOBODY, name)
+    any_queue = task_types.queues()[0]
+    with contextlib.suppress(SQLAlchemyError), transaction(read_only=True, dry=True) as session:
+        claims.look_up(session, _NOBODY, {_NOBODY}, claims.Names())
+        claims.ask(session, _NOBODY, any_queue)
 
 
 def _turn(session: Session, name: str) -> None:

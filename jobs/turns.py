@@ -25,6 +25,7 @@ from tenants.database import transaction
 log = structlog.get_logger()
 
 MAX_BATCH = 300  # the commit is what a batch shares; DECISIONS.md has the figures
+_ALONE_SECONDS = 0.02  # of a turn, before it looks whether others could help
 _TICK_SECONDS = judge.CLAIM_VALID_SECONDS
 _NEWS_SECONDS = 0.5
 _AGAIN_SECONDS = 0.2
@@ -53,8 +54,12 @@ def stop_soon() -> None:
 
 
 def run(business_id: int, name: str, ticket: str, board: Board | None = None) -> None:
-    """Work for one business for about a second. `board` is how a worker's parent sees what this process does."""
-    queue.quietly(queue.begin_turn, business_id, name, ticket)
+    """Work for one business for about a second.
+
+    `board` is how a worker's parent, which has begun the turn, sees what this process does.
+    """
+    if board is None:
+        queue.quietly(queue.begin_turn, business_id, name, ticket)
     turn = _Turn(business_id, name, board)
     beside = threading.Thread(target=turn.keep, name="keeper", daemon=True)
     if turn.exchange():
@@ -241,8 +246,12 @@ class _Turn:
             queue.quietly(queue.wake_now, self.business_id, self.name)
 
     def keep(self) -> None:
-        """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it."""
-        self.call_for_more()
+        """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it.
+
+        A turn that is over in no time needs no help, nor the second connection that a look beside it takes.
+        """
+        if not self.over.wait(_ALONE_SECONDS):
+            self.call_for_more()
         while not self.over.wait(_TICK_SECONDS):
             with self._lock:
                 if self._running is None:

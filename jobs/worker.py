@@ -45,6 +45,7 @@ _REST_SECONDS = 0.05  # half of the first rest after a turn that failed
 _MOST_REST_SECONDS = 5.0
 _FORK_AGAIN_SECONDS = 0.5
 _ONE_STOP_SECONDS = 1.0  # signals that are no further apart are one
+_BEAT_SECONDS = 5.0  # between heartbeats: RQ asks for four in a turn, one of them between the pop and the turn
 _WORKER_TTL_SECONDS = 30  # an idle worker's pop lasts so long less 15; RQ's own 405 s would delay its maintenance
 
 
@@ -67,6 +68,7 @@ class TurnWorker(Worker):
         self._spare: Horse | None = None
         self._failed = 0  # horses, one after the other, that died before they had begun anything
         self._knocked = threading.Event()
+        self._beats_again_at = 0.0
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         """Take turns until told to stop, or until Redis is away at a moment at which RQ gives up."""
@@ -97,9 +99,9 @@ class TurnWorker(Worker):
 
     def _take(self, turn: tuple[int, str, str], then: Callable[[], None]) -> None:
         self._state = WorkerStatus.BUSY  # so that SIGTERM waits; the horse begins before Redis is told
+        queue.quietly(queue.begin_turn, *turn)  # but not before this: what is submitted from now on wakes another turn
         horse = self._saddled(*turn)
         queue.quietly(then)
-        queue.quietly(queue.begin_turn, *turn)  # the horse does so, too, but one that is slow must not look lost
         if horse:
             self._ride(horse, turn)
         else:
@@ -116,7 +118,6 @@ class TurnWorker(Worker):
             died = guard.watch()
             self._failed = self._failed + 1 if died and not horse.board.has_begun() else 0
             if died:
-                queue.quietly(queue.begin_turn, *turn)
                 self._rest(rest_seconds(self._failed))
                 queue.quietly(queue.wake_now, *turn[:2])
         finally:
@@ -171,7 +172,9 @@ class TurnWorker(Worker):
             raise StopRequested  # out of the wait for a turn
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Tell Redis that we live, in one round trip; register again if it has forgotten us."""
+        """Tell Redis that we live, in one round trip and now and then; register again if it has forgotten us."""
+        if time.monotonic() < self._beats_again_at:
+            return
         self.last_heartbeat = datetime.now(UTC)
         with self.connection.pipeline() as at_once:
             at_once.hset(self.key, "last_heartbeat", utcformat(self.last_heartbeat))
@@ -181,6 +184,7 @@ class TurnWorker(Worker):
         if not is_known and self.birth_date:
             self.connection.hset(self.key, mapping=self.serialize())
             register(self)
+        self._beats_again_at = time.monotonic() + _BEAT_SECONDS
 
     def _beat(self) -> None:
         """The same while the horse works: Redis may be away then."""

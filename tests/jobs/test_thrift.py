@@ -1,0 +1,62 @@
+"""What a turn costs, counted: whatever it does beside its tasks, it does for every task that comes alone."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session
+
+from jobs import rehearsal, submit, task_types
+from tests import look
+from tests.factories import Cast
+from tests.waiting import until
+
+_TASKS = 6
+
+
+def test_a_turn_of_one_short_task_has_one_connection_and_few_heartbeats(
+    db: Session,
+    cast: Cast,
+    start: Callable[..., subprocess.Popen[bytes]],
+    notes: Callable[[], list[list[str]]],
+    valkey: str,
+) -> None:
+    start("worker", "default", TASK_MODULES="tests.task_types,tests.connections")
+    run_one()
+    began, before = time.monotonic(), heartbeats(valkey)
+    for _ in range(_TASKS):
+        run_one()
+    told = notes()
+    connections = Counter(line[2] for line in told if line[1] == "connected")
+    horses = [line[4] for line in told if line[1] == "acme"]
+    assert len(set(horses)) == _TASKS + 1
+    assert [connections[horse] for horse in horses].count(1) > _TASKS / 2, "the rest had a slow moment"
+    assert heartbeats(valkey) - before <= 1 + (time.monotonic() - began) / 5
+
+
+def test_a_spare_horse_asks_nothing_twice(engine: Engine, cast: Cast) -> None:
+    asked: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+    assert len(task_types.queues()) > 1
+    rehearsal.limber()
+    asked = [one for one in asked if not one.startswith(("PRAGMA", "BEGIN"))]
+    assert asked
+    assert len(asked) == len(set(asked))
+
+
+def run_one() -> None:
+    task_id = submit("test.note", business="acme")
+    until(lambda: look.task(task_id).state == "completed")
+
+
+def heartbeats(url: str) -> int:
+    """How many there were: nothing else asks Redis whether it knows a worker."""
+    with Redis.from_url(url) as redis:
+        told: Any = redis.info("commandstats")
+        return int(told["cmdstat_sismember"]["calls"])
