@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -105,6 +106,18 @@ def test_a_place_that_gets_free_is_taken_at_once_by_the_other_queue_too(
     assert most_at_once(notes(), "acme") == 1
 
 
+def test_a_turn_that_has_more_to_do_than_one_long_task_calls_others_to_help(
+    db: Session, cast: Cast, work: Callable[..., None], notes: Notes
+) -> None:
+    add(db, cast.acme.id, 2, seconds=1.0)
+    queue.connection().flushall()
+    turn = threading.Thread(target=work, args=("default",))
+    turn.start()
+    until(lambda: queue.turns_queued("default"))
+    assert look.scalars(select(Task.state).order_by(Task.id)) == ["running", "pending"]
+    turn.join()
+
+
 def test_a_place_that_a_turn_leaves_while_it_goes_on_with_another_type_is_offered_at_once(
     db: Session, cast: Cast, work: Callable[..., None], notes: Notes
 ) -> None:
@@ -113,6 +126,7 @@ def test_a_place_that_a_turn_leaves_while_it_goes_on_with_another_type_is_offere
     turn = threading.Thread(target=work, args=("aside",))
     turn.start()
     until(notes)
+    time.sleep(0.1)  # it looks once whether others could help, and finds nobody's work
     db.add(long_one := Task(business_id=cast.acme.id, task_type="test.aside", queue="aside", priority=9))
     long_one.payload = {"seconds": 3.0}
     db.commit()
