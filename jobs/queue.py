@@ -5,6 +5,7 @@ What Redis holds may vanish or be doubled: a turn that finds nothing is a no-op,
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import secrets
@@ -263,3 +264,4 @@ def _new_waker() -> None:
 
 _waker = _Waker()
 os.register_at_fork(after_in_child=_new_waker)
+atexit.register(flush)  # a script that submits and ends at once must not take its wakes with it
