@@ -142,17 +142,17 @@ def _kept(alone: Sequence[bool]) -> int:
     return next((max(place, 1) for place, is_alone in enumerate(alone) if is_alone), len(alone))
 
 
-def any_ready(session: Session, business_id: int, name: str) -> bool:
-    """Whether a claim would find something now."""
+def any_ready(session: Session, business_id: int, name: str, passed: Passed | None = None) -> bool:
+    """Whether a claim would find something now. What a turn has `passed` is not looked at again."""
     now = judge.standing(session, business_id)
     types = limits.open_types(session, business_id, name, now)
     if not types:
         return False
-    ready = _ready(business_id, name, types)
-    for level in levels.due(session, business_id, name):
-        if session.scalar(select(Task.any_waits(now.sparing(), ready, Task.stands(State.PENDING), level.holds()))):
-            return True
-    return settling.is_any_back(session, business_id, now, ready)
+    asked = tuple(types), tuple(now.pauses.values())
+    places = passed.places if passed and passed.asked == asked else {}
+    if picks.is_any(session, asked, business_id, name, places):
+        return True
+    return settling.is_any_back(session, business_id, now, _ready(business_id, name, types))
 
 
 def still_good(session: Session, business_id: int, claimed: Sequence[Claim]) -> set[int]:

@@ -56,12 +56,18 @@ def look_ahead(session: Session, business_id: int, name: str, passed: Passed) ->
     about = {"business": business_id, "name": name}
     now, standing = session.connection().execute(select(clock())).scalar_one(), judge.standing(session, business_id)
     ready = and_(of_types(business_id, name, passed.asked[0]), Task.next_try_at <= levels.now())
-    for priority in [level.priority for level in levels.due(session, business_id, name) if not level.is_rest]:
-        behind = stretches.behind(priority, passed.places.get(priority, Place()))
-        at_one = and_(ready, Task.priority == priority)
-        found = _first(session, passed.asked, behind, about), *settling.places(session, business_id, standing, at_one)
+    for level in [level for level in levels.due(session, business_id, name) if not level.is_rest]:
+        priority, at_one = level.priority, and_(ready, Task.priority == level.priority)
+        left = stretches.left(level, passed.places)
+        found = _first(session, passed.asked, left, about), *settling.places(session, business_id, standing, at_one)
         first = min((tuple(one) for one in found if one), default=None)
         passed.places[priority] = Place(first[0], first[1] - 1) if first else Place(now, stretches.BIGGEST)
+
+
+def is_any(session: Session, asked: Asked, business_id: int, name: str, places: dict[int, Place]) -> bool:
+    """Whether a pick would find something that is not passed."""
+    left = (part for level in levels.due(session, business_id, name) for part in stretches.left(level, places))
+    return _first(session, asked, left, {"business": business_id, "name": name}) is not None
 
 
 def of_types(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:

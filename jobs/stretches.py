@@ -117,9 +117,12 @@ def whole(level: Level) -> Stretch:
     return Stretch("rest" if level.is_rest else "level", {"level": level.priority})
 
 
-def behind(priority: int, place: Place) -> list[Stretch]:
-    """All that is due at a priority behind a place."""
-    return [_moment(priority, place), Stretch("later", {"level": priority, "since": place.at})]
+def left(level: Level, places: Mapping[int, Place]) -> list[Stretch]:
+    """All that is due at a level and not passed."""
+    place = None if level.is_rest else places.get(level.priority)
+    if place is None:
+        return [whole(level)]
+    return [_moment(level.priority, place), Stretch("later", {"level": level.priority, "since": place.at})]
 
 
 def _stretch(

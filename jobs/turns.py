@@ -236,9 +236,11 @@ class _Turn:
 
         It locks nothing: it may have to pass over all that a new pause holds, and writers on SQLite would wait for it.
         """
+        with self._lock:
+            passed = replace(self._passed, places={**self._passed.places})
         try:
             with transaction(read_only=True) as session:
-                more = claims.any_ready(session, self.business_id, self.name)
+                more = claims.any_ready(session, self.business_id, self.name, passed)
         except SQLAlchemyError as error:
             log.warning("the database does not answer", error=str(error))
             return
