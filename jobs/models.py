@@ -218,7 +218,6 @@ class Attempt(BusinessOwned, Base):
         ForeignKeyConstraint(
             ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_attempts_task"
         ),
-        Index("ix_attempts_task", "business_id", "task_id"),
         NEVER_REUSED,
     )
 

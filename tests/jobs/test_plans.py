@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, insert, select, text, update
+from sqlalchemy import Engine, event, insert, literal, select, text, update
 from sqlalchemy.orm import Session
 
 from jobs import choices, claims, judge, limits, settling
 from jobs.beat import Beat
 from jobs.choices import Choice
 from jobs.judge import Standing, Target
-from jobs.models import Pause, Task
+from jobs.models import Attempt, Pause, Task
 from tenants.clock import clock
 from tenants.database import transaction
 from tests.factories import Cast
@@ -172,3 +172,23 @@ def test_counting_before_a_pause_reads_no_history(db: Session, cast: Cast, plan:
             assert index in found, found
         for bad in ("Seq Scan on tasks", "SCAN tasks", "ix_tasks_user", "ix_tasks_type", "ix_tasks_created"):
             assert bad not in found, found
+
+
+@statistics
+def test_the_attempts_of_one_task_are_found_by_the_index_of_their_numbers(
+    db: Session, engine: Engine, cast: Cast, analysed: bool
+) -> None:
+    """By its page, and by the database itself when the task is forgotten: it deletes them with it."""
+    fill(db, cast, "completed")
+    of_each = select(Task.business_id, Task.id, literal(1), literal("completed"), Task.created_at)
+    db.execute(insert(Attempt).from_select(["business_id", "task_id", "number", "outcome", "ended_at"], of_each))
+    if analysed:
+        db.execute(text("ANALYZE attempts"))
+    db.commit()
+    is_postgresql = engine.dialect.name == "postgresql"
+    how, index = ("EXPLAIN ", "uq_attempts_task_id") if is_postgresql else ("EXPLAIN QUERY PLAN ", "(task_id=?")
+    for act in ("SELECT * FROM attempts", "DELETE FROM attempts"):
+        where = f" WHERE business_id = {cast.acme.id} AND task_id = 12345"
+        found = "\n".join(str(row[-1]) for row in db.execute(text(how + act + where)))
+        assert index in found, found
+        assert "Seq Scan" not in found, found
