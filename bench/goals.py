@@ -22,6 +22,8 @@ from bench.roster import (
 )
 
 Run = dict[str, Any]  # what a results file holds
+_MISSED = "**no**"
+_FLOOR = ("1", "2", "4")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,13 @@ def verdict(run: Run, goal: Goal) -> str:
         return "no figure"
     if run["quick"] or run["doubts"]:
         return "not judged"
-    return "yes" if goal.is_met(statistics.median(found)) else "**no**"
+    return "yes" if goal.is_met(statistics.median(found)) else _MISSED
+
+
+def below_floor(run: Run) -> list[str]:
+    """The goals of throughput that a judged run misses: drain and bulk submits must not become slower unseen."""
+    missed = [goal for goal in GOALS if goal.number in _FLOOR and verdict(run, goal) == _MISSED]
+    return [f"{goal.what} {goal.bound}" for goal in missed]
 
 
 def _drains(number: str, ours: Contender, bounds: dict[Contender, float]) -> list[Goal]:

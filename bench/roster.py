@@ -32,6 +32,12 @@ class Contender:
         return [line] * (1 if self.together else processes)
 
     @property
+    def deviations(self) -> str:
+        """What is not as its documentation has it, or not as it is for the others."""
+        fewer = f"{self.share:g} of the tasks to drain" if self.share < 1 else ""
+        return ", ".join(filter(None, (self.differs, fewer)))
+
+    @property
     def is_missing(self) -> bool:
         """Whether its environment is not there, or made before it took part: `make bench-peers` makes it."""
         installed = f"python*/site-packages/{self.distribution.replace('-', '_')}-*.dist-info"
@@ -82,7 +88,7 @@ TASKIQ = _peer(
 )
 PROCRASTINATE = _peer(
     "procrastinate",
-    "procrastinate --app bench.contenders.procrastinate.app worker",
+    "procrastinate --app bench.contenders.procrastinate.app --log-level warning worker",
     together=False,
     share=0.1,
     database="postgresql",

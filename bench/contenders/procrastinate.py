@@ -28,10 +28,19 @@ def submit(number: int) -> None:
     nothing.defer(number=number)
 
 
+def waiting() -> int:
+    """How many jobs are stored and wait."""
+    return _states().get("todo", 0)
+
+
 def unfinished(count: int) -> str:
     """Empty when all `count` jobs have succeeded."""
+    told = _states()
+    return "" if told == {"succeeded": count} else f"jobs are {told}"
+
+
+def _states() -> dict[str, int]:
     rows = app.connector.get_sync_connector().execute_query_all(
         "SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1"
     )
-    told = {row["status"]: row["count"] for row in rows}
-    return "" if told == {"succeeded": count} else f"jobs are {told}"
+    return {row["status"]: row["count"] for row in rows}

@@ -13,6 +13,7 @@ from sqlalchemy import event, func, insert, select
 from jobs import queue, submit_many, task_types
 from jobs import submit as submit_task
 from jobs.models import Attempt, Task
+from jobs.states import State
 from tenants import accounts, businesses, members
 from tenants.database import bound, connect, migrate, transaction
 from tenants.models import Business, Role
@@ -103,6 +104,12 @@ def wake(ids: list[int]) -> None:
 def business_ids() -> list[int]:
     with transaction(read_only=True) as session:
         return list(session.scalars(select(Business.id).order_by(Business.id)))
+
+
+def waiting() -> int:
+    """How many tasks are stored and wait."""
+    with transaction(read_only=True) as session:
+        return session.scalar(select(func.count()).where(Task.state == State.PENDING)) or 0
 
 
 def unfinished(count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench import tree
 from bench.arena import Arena
 from bench.roster import ENGINES, SLUICE
+from bench.starts import Void
 
 CONTENDERS = SLUICE + ENGINES
 MAX_ROUNDS = None
@@ -37,7 +38,9 @@ class Meter:
             self._read.append((begun, self._costs_so_far()))
 
     def costs(self) -> dict[str, float]:
-        """Microseconds a task; nothing when the tasks were too few to tell."""
+        """Microseconds a task. Void when the tasks were so few that one look passed both marks."""
+        if len(self._read) < len(self._marks):
+            raise Void("too few tasks to tell what one costs")
         (begun, before), (ended, after) = self._read
         return {name: (after[name] - before[name]) / max(1, ended - begun) * 1e6 for name in before}
 

@@ -23,6 +23,7 @@ def measure(arena: Arena) -> dict[str, float]:
     many = arena.broker.kilobytes()
     watch = _Watch(arena.start_workers())
     arena.wait_for(count, watch.see, every=0.02)
+    arena.starts.all_of(range(count))
     arena.check(count)
     return {"tasks": count, "broker_kb": many, "broker_growth": many / few, **watch.figures(arena, count)}
 
