@@ -133,6 +133,26 @@ class Evidence:
             for pause in self.entries("pause")
         )
 
+    def ready_at(self, at: float) -> int:
+        """How many tasks waited then that no pause held and nobody stopped, for at least a second."""
+        begun = {task: lines[0].at for task, lines in self.begins_of.items()}
+        stopped = self.perhaps_interrupted()
+        submitted = [one["answer"] for one in self.entries("submit") if one["at"] < at and not one["raised"]]
+        waiting = [task for task in submitted if begun.get(task, float("inf")) > at and task not in stopped]
+        return sum(not self.was_paused(task, at - 1, at + 1) for task in waiting)
+
+    def left_out(self) -> dict[str, str]:
+        """Which faults of the profile mostly did not happen, so that a run says little: done of planned."""
+        kinds = {
+            "kills": ("horse", "worker", "both", "scheduler"),
+            "flushes": ("flush",),
+            "broker_kills": ("broker",),
+            "database_strikes": ("mid-write", "database restart"),
+            "zombies": ("frozen",),
+        }
+        done = {name: (len(self.faults(*some)), getattr(self.profile, name)) for name, some in kinds.items()}
+        return {name: f"{made} of {planned}" for name, (made, planned) in done.items() if 2 * made < planned}
+
     def perhaps_interrupted(self) -> set[int]:
         """Tasks that somebody asked to stop, whatever the answer was, and whether or not it was heard."""
         return {one["task"] for one in self.entries("asking", of="interrupt")}

@@ -7,6 +7,7 @@ import os
 import random
 from dataclasses import dataclass
 
+GRACE_SECONDS = 1.0  # half of what a deaf handler takes: an interrupt of one ends by force
 FLAKY_SECONDS = 0.3  # what `chaos.flaky` asks to be waited before its second attempt
 
 
@@ -42,6 +43,7 @@ class Profile:
             "LEASE_SECONDS": str(self.lease_seconds),
             "HEARTBEAT_SECONDS": str(self.heartbeat_seconds),
             "BEAT_SECONDS": str(self.beat_seconds),
+            "GRACE_SECONDS": str(GRACE_SECONDS),
         }
 
 

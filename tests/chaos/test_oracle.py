@@ -256,6 +256,12 @@ def stand_still_after_a_flush(world: World) -> None:
     world.note(40, "fault", kind="flush", since=40, ready=50, worker=None, pids=[], victims=[])
 
 
+def stand_still_after_the_broker_came_back(world: World) -> None:
+    world.note(41, "outage", of="broker", since=40, till=41)
+    for task in range(100, 120):
+        world.note(39, "submit", call=f"call-{task}", answer=task, business="acme", user="ben", asked=38.9, raised=None)
+
+
 FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("lost", lose_a_task),
     ("doubled", make_two_of_one_call),
@@ -290,6 +296,7 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("noticed late", notice_nothing),
     ("begun again late", begin_again_late),
     ("no turn after a flush", stand_still_after_a_flush),
+    ("no turn after a flush", stand_still_after_the_broker_came_back),
 ]
 
 
@@ -325,6 +332,14 @@ def test_an_outage_of_the_database_excuses_a_late_notice(world: World) -> None:
     notice_a_dead_horse_late(world)
     world.note(6, "outage", of="database", since=5.2, till=6.0)
     assert world.judge().count("noticed late") == 0
+
+
+def test_a_run_in_which_little_was_broken_proves_nothing(world: World) -> None:
+    evidence = Evidence(PUSH, world.lines, world.journal, world.tasks, world.attempts)
+    assert evidence.left_out() == {"kills": f"{len(evidence.faults('horse'))} of 10", "flushes": "0 of 1"}
+    for number in range(10):
+        world.note(50 + number, "fault", kind="horse" if number else "flush")
+    assert evidence.left_out() == {}
 
 
 def test_task_types_of_chaos_stay_out_of_this_process() -> None:

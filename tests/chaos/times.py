@@ -41,11 +41,12 @@ def begun_again_late(evidence: Evidence) -> Iterator[dict[str, Any]]:
 def no_turn_after_flush(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """With much waiting, something begins within two seconds of a flush or of the broker's return."""
     returns = [(one["at"], one["ready"]) for one in evidence.faults("flush")]
-    for at, ready in returns:
+    back = [one["till"] for one in evidence.entries("outage", of="broker")]
+    for at, ready in [*returns, *((till, evidence.ready_at(till)) for till in back)]:
         after = [line.at - at for line in evidence.begins if line.at > at]
         allowed = evidence.allowance(at, at + _TURN_SECONDS + 5, "database", "broker", "scheduler")
         if ready >= 20 and (not after or min(after) > _TURN_SECONDS + allowed):
-            yield {"flushed": at, "ready": ready, "next begin after": min(after, default=None)}
+            yield {"flushed or back": at, "ready": ready, "next begin after": min(after, default=None)}
 
 
 def horse_outlived_parent(evidence: Evidence) -> Iterator[dict[str, Any]]:
