@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
-from jobs import deletions, interrupts, lists, reruns, submitting, tasks
+from jobs import checks, deletions, interrupts, lists, reruns, submitting, tasks
 from jobs.counting import Count
 from jobs.filters import TaskFilter
 from jobs.states import State
@@ -73,8 +73,9 @@ class Outcome:
 def do(session: Session, by: Actor, order: Order, ids: Collection[int]) -> Outcome:
     """Do it to each of these tasks that allows it, in the caller's transaction. One that is gone is passed over.
 
-    TooMany beyond a page of tasks.
+    TooMany beyond a page of tasks, Invalid for what is no priority.
     """
+    checks.check_priority(order.priority)
     return _each(by, ids, lambda id_: _do(session, by, order, id_))
 
 
@@ -89,6 +90,7 @@ def start(session: Session, by: Actor, order: Order, wanted: TaskFilter, last_id
     What is submitted later is not touched. Interrupting that task leaves the rest alone.
     """
     by.require(May.MANAGE)
+    checks.check_priority(order.priority)
     payload = {
         "act": str(order.act),
         "filter": wanted.args(after="", before=""),
@@ -116,7 +118,7 @@ def _each(by: Actor, ids: Collection[int], act: Callable[[int], object]) -> Outc
     for id_ in ids:
         try:
             act(id_)
-        except (Conflict, NotFound) as error:
+        except (Conflict, NotFound, Invalid) as error:
             outcome.refused[error.message] += 1
         else:
             outcome.done.append(id_)

@@ -73,12 +73,17 @@ def check(type_: task_types.TaskType, asked: Asked) -> str:
     payload = payloads.check(type_, asked.payload)
     if not _is_text(asked.title or "", MAX_TITLE):
         raise Invalid(f"A title has {MAX_TITLE} characters at most.", field="title")
-    if not _is_priority(asked.priority):
+    check_priority(asked.priority)
+    _check_start(asked.start_at)
+    return payload
+
+
+def check_priority(value: object) -> None:
+    """Invalid unless it is an integer that both databases take."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MAX_PRIORITY:
         raise Invalid(
             f"A priority is a whole number between -{_MAX_PRIORITY:,} and {_MAX_PRIORITY:,}.", field="priority"
         )
-    _check_start(asked.start_at)
-    return payload
 
 
 def check_new(type_: task_types.TaskType, new: New) -> str:
@@ -118,7 +123,3 @@ def seconds(duration: float | timedelta) -> float:
 def _is_text(value: object, most: int) -> bool:
     """Whether it is a text that fits and can be stored."""
     return isinstance(value, str) and len(value) <= most and value == payloads.storable(value)
-
-
-def _is_priority(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_PRIORITY

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-from types import FrameType
 from typing import NoReturn
 
 import structlog
@@ -102,9 +101,10 @@ def _listen(board: Board) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: turns.stop_soon())
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def stop(*_: object) -> None:
         if ordered := board.ordered():
             task_id, attempt, why = ordered
             attempts.stop(task_id, attempt, _ERRORS[why])
 
     signal.signal(STOP, stop)
+    attempts.listen(stop)

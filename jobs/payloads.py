@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from jobs import redaction
-from jobs.task_types import TaskType
+from jobs.task_types import BadTaskModule, TaskType
 from tenants.errors import Invalid
 
 MAX_BYTES = 64 * 1024
@@ -51,9 +51,13 @@ def arguments(type_: TaskType, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def warm(types: Iterable[TaskType]) -> None:
-    """Read the signatures of these types now, so that no forked worker has to."""
+    """Read the signatures of these types now, so that no forked worker has to. BadTaskModule if one cannot be read."""
     for type_ in types:
-        _adapter(type_.handler)
+        try:
+            _adapter(type_.handler)
+        except Exception as error:  # whatever an annotation of somebody else's does
+            wrong = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise BadTaskModule(f"the parameters of task type {type_.name!r} cannot be read: {wrong}") from error
 
 
 def encode(value: Any) -> bytes:
@@ -145,8 +149,8 @@ def _misfit(type_: TaskType, payload: dict[str, Any], wrong: str) -> BadPayload:
 @functools.cache
 def _adapter(handler: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
     """A handler's parameters behind `task`, as a typed dictionary. The handler itself fills in its defaults."""
-    hints = get_type_hints(handler, include_extras=True)
     parameters = list(inspect.signature(handler).parameters.values())[1:]
+    hints = _hints(handler, parameters)
     fields: dict[str, Any] = {}
     for p in parameters:
         if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD):
@@ -156,3 +160,10 @@ def _adapter(handler: Callable[..., Any]) -> TypeAdapter[dict[str, Any]]:
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     shape.__pydantic_config__ = ConfigDict(extra="allow" if open_ended else "forbid")  # type: ignore[attr-defined]
     return TypeAdapter(shape)  # type: ignore[arg-type]
+
+
+def _hints(handler: Callable[..., Any], parameters: Iterable[inspect.Parameter]) -> dict[str, Any]:
+    """What these are annotated with. That of `task` is often imported for type checkers only: nobody reads it here."""
+    told = {one.name: one.annotation for one in parameters if one.annotation is not one.empty}
+    names = getattr(inspect.unwrap(handler), "__globals__", {})
+    return get_type_hints(type("payload", (), {"__annotations__": told}), names, include_extras=True)

@@ -41,7 +41,11 @@ redis.call('hset', KEYS[2], unpack(ARGV, 4))
 redis.call('sadd', KEYS[4], KEYS[3])
 return redis.call('rpush', KEYS[3], ARGV[3])
 """
-_GIVE_UP = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_GIVE_UP = """
+local mark = redis.call('get', KEYS[1])
+if mark == ARGV[1] then redis.call('del', KEYS[1]) end
+return not mark or mark == ARGV[1]
+"""
 
 _redis: Redis | None = None
 
@@ -158,9 +162,13 @@ def _marks(pairs: Sequence[tuple[int, str]]) -> list[Any]:
     return connection().mget([_mark(*pair) for pair in pairs])
 
 
-def begin_turn(business_id: int, name: str, ticket: str) -> None:
-    """Give up the mark of this turn, so that the next one can be queued. A turn queued later keeps its own."""
-    connection().eval(_GIVE_UP, 1, _mark(business_id, name), ticket.encode(errors="surrogateescape"))
+def begin_turn(business_id: int, name: str, ticket: str) -> bool:
+    """Give up the mark of this turn, so that the next one can be queued. A turn queued later keeps its own.
+
+    False: such a one is queued, since this one's mark was lost. Then it must not work, or its business had two shares.
+    """
+    mark = _mark(business_id, name)
+    return bool(connection().eval(_GIVE_UP, 1, mark, ticket.encode(errors="surrogateescape")))
 
 
 def missing_tickets(pairs: Sequence[tuple[int, str]]) -> dict[tuple[int, str], str]:
@@ -186,12 +194,13 @@ def _queued(name: str) -> set[bytes]:
     return set(connection().lrange(Queue.redis_queue_namespace_prefix + name, 0, -1))  # type: ignore[arg-type]
 
 
-def quietly(act: Callable[..., object], *args: object) -> None:
-    """Call something here whose failure the beat repairs."""
+def quietly(act: Callable[..., object], *args: object) -> object:
+    """Call something here whose failure the beat repairs, and answer what it does; None if it fails."""
     try:
-        act(*args)
+        return act(*args)
     except (Unreachable, NoRedis) as error:
         log.warning("Redis does not answer", error=str(error))
+        return None
 
 
 def knock(session: Session, worker: str) -> None:

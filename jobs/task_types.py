@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import random
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -84,7 +85,8 @@ class TaskType:
             wait = min(self.retry_seconds * float(self.backoff) ** (attempt - 1), self.max_retry_seconds)
         except OverflowError:
             wait = self.max_retry_seconds if self.retry_seconds else 0.0
-        return wait * (1 + random.uniform(-self.jitter, self.jitter))  # noqa: S311 - it spreads load
+        wait *= 1 + random.uniform(-self.jitter, self.jitter)  # noqa: S311 - it spreads load
+        return min(wait, self.max_retry_seconds)
 
     def _is_wait(self, value: object) -> bool:
         return _is_number(self.max_retry_seconds, 0, YEAR) and _is_number(value, 0, self.max_retry_seconds)
@@ -125,6 +127,8 @@ def task_type(
         raise ValueError(f"task type {name!r}: secrets must be a tuple of payload keys, not {secrets!r}")
 
     def register(handler: _Handler) -> _Handler:
+        if not _takes_task_and_payload(handler):
+            raise ValueError(f"task type {name!r}: its handler takes the task first, and the payload by name")
         new = TaskType(
             name=name,
             title=title,
@@ -219,6 +223,12 @@ def _are_errors(value: object) -> bool:
 
 def _are_keys(value: Collection[object]) -> bool:
     return all(isinstance(one, str) and one for one in value)
+
+
+def _takes_task_and_payload(handler: Callable[..., Any]) -> bool:
+    kinds = [one.kind for one in inspect.signature(handler).parameters.values()]
+    by_name = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    return bool(kinds) and kinds[0] not in by_name and inspect.Parameter.POSITIONAL_ONLY not in kinds[1:]
 
 
 def _place(handler: Callable[..., Any]) -> tuple[str, str]:

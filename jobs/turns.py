@@ -70,7 +70,7 @@ def run(business_id: int, name: str, ticket: str, board: Board | None = None) ->
             turn.over.set()
             beside.join()
     if turn.claimed:  # what others hold locked is theirs, or the beat's
-        turn.call_for_more()
+        turn.call_for_more(is_last=True)
     queue.flush()  # what handlers submitted
 
 
@@ -231,8 +231,11 @@ class _Turn:
         self._board.begin(claim.id, claim.attempt, self._sent_at, now + timeout if timeout else 0.0)
         return now
 
-    def call_for_more(self) -> None:
+    def call_for_more(self, *, is_last: bool = False) -> None:
         """Queue another turn if more is ready, for an idle worker to join at once or to go on.
+
+        What this turn has passed is looked at again only if nothing else is ready as it ends: one of those may have
+        been locked by somebody who let it go again.
 
         It locks nothing: it may have to pass over all that a new pause holds, and writers on SQLite would wait for it.
         """
@@ -241,6 +244,7 @@ class _Turn:
         try:
             with transaction(read_only=True) as session:
                 more = claims.any_ready(session, self.business_id, self.name, passed)
+                more = more or (is_last and claims.any_ready(session, self.business_id, self.name))
         except SQLAlchemyError as error:
             log.warning("the database does not answer", error=str(error))
             return

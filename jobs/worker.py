@@ -101,12 +101,13 @@ class TurnWorker(Worker):
 
     def _take(self, turn: tuple[int, str, str], then: Callable[[], None]) -> None:
         self._state = WorkerStatus.BUSY  # so that SIGTERM waits; the horse begins before Redis is told
-        queue.quietly(queue.begin_turn, *turn)  # but not before this: what is submitted from now on wakes another turn
-        horse = self._saddled(*turn)
+        # But not before this: what is submitted from now on wakes another turn.
+        is_double = queue.quietly(queue.begin_turn, *turn) is False
+        horse = None if is_double else self._saddled(*turn)
         queue.quietly(then)
         if horse:
             self._ride(horse, turn)
-        else:
+        elif not is_double:
             queue.quietly(queue.wake_now, *turn[:2])  # another worker takes it
         self._state = WorkerStatus.IDLE
 
@@ -224,11 +225,11 @@ def main() -> int:
         config = Config.from_env()
         queue.connect(config.redis_url)
         task_types.load(config.task_modules)
+        payloads.warm(task_types.all_types())
     except (BadSetting, queue.NoRedis, task_types.BadTaskModule) as error:
         sys.stderr.write(f"worker: {error}\n")
         return 1
     connect(config.database_url)
-    payloads.warm(task_types.all_types())
     rehearsal.rehearse()
     gc.collect()
     gc.freeze()  # else the collector runs over the parent's objects in every horse: 46 ms instead of 3

@@ -26,11 +26,11 @@ from sqlalchemy import event
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
-from jobs import attempts, claims, leases, pauses, queue, records, settling, submitting
+from jobs import attempts, claims, firings, leases, pauses, queue, records, settling, submitting
 from tenants import direct
 from tenants.database import bound
 
-COMMITS = ("submit", "pause", "claim", "record", "give_back", "bury", "renew", "reap", "settle")
+COMMITS = ("submit", "pause", "claim", "record", "give_back", "bury", "renew", "reap", "settle", "fire")
 STEPS = ("wake:before", "wake:after", "pop:after", "turn:before")
 BEGIN = "begin:before"
 _DOING = "failpoints"
@@ -82,6 +82,7 @@ def install() -> None:
     _mark(leases, "bury", "bury", lambda *_: True)
     _mark(leases, "reap", "reap")
     _mark(settling, "settle", "settle")
+    _mark(firings, "_make_tasks", "fire")
     event.listen(Session, "before_commit", _carry)
     event.listen(Session, "after_soft_rollback", lambda session, _: session.info.pop(_DOING, None))
     _wrap(DefaultDialect, "do_commit", _commit)

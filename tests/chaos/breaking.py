@@ -1,7 +1,7 @@
 """Every fail-point: `python -m tests.chaos.breaking sqlite` breaks each step once in each way, under load.
 
-The load is an outsider that submits and pauses. The oracle judges as it does a chaos run; besides, each point must
-have been reached. A frozen process goes on when its lease has long run out.
+The load is an outsider that submits and pauses, and a schedule that is due every second. The oracle judges as it does
+a chaos run; besides, each point must have been reached. A frozen process goes on when its lease has long run out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import structlog
 from jobs import queue
 from tenants.database import connect, migrate
 from tests import failpoints
-from tests.chaos import databases, evidence, oracle, table
+from tests.chaos import databases, evidence, firing, oracle, table
 from tests.chaos.conductor import MODULE, wait_for_the_last
 from tests.chaos.databases import Database
 from tests.chaos.journal import Journal, Witness
@@ -86,6 +86,7 @@ class Breaking:
         """Run until every point has failed and all tasks are final; the points that were not reached."""
         migrate(connect(self.database.url))
         move_in()
+        since = firing.begin()
         self.stack.start()
         try:
             ends_at = time.monotonic() + _REACH_SECONDS
@@ -93,6 +94,7 @@ class Breaking:
                 self._look()
                 self._provoke()
                 time.sleep(0.02)
+            firing.end(self.journal, since)
             self._end()
         finally:
             self.stack.stop()

@@ -6,7 +6,7 @@ import collections
 from collections.abc import Iterator
 from typing import Any
 
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import SCHEDULED, Evidence
 
 
 def lost(evidence: Evidence) -> Iterator[dict[str, Any]]:
@@ -30,12 +30,12 @@ def lost(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 
 def doubled(evidence: Evidence) -> Iterator[dict[str, Any]]:
-    """No call made two rows."""
+    """No call made two rows; but those of a schedule, of which `firing` counts each."""
     ids = collections.defaultdict(list)
     for row in evidence.tasks.values():
         ids[row.payload.get("call")].append(row.id)
     for call, made in ids.items():
-        if len(made) > 1:
+        if len(made) > 1 and call != SCHEDULED:
             yield {"call": call, "tasks": made}
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from jobs.models import Attempt, Task
+from jobs.models import Attempt, Firing, Task
 from tenants.database import transaction
 from tenants.models import Business, User
 from tests.chaos.journal import Journal, Line, Witness
 from tests.chaos.profiles import Profile
+
+SCHEDULED = "scheduled"  # the call of a schedule's tasks: all of them, for they share its payload
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ class AttemptRow:
 
 
 @dataclass(frozen=True)
+class FiringRow:
+    """A due time of a schedule that was decided, and the task made for it."""
+
+    due_at: datetime
+    outcome: str
+    task: int | None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What happened, from three sides. Times are seconds of the machine's monotonic clock."""
 
@@ -67,6 +78,7 @@ class Evidence:
     journal: list[dict[str, Any]]
     tasks: dict[int, TaskRow]
     attempts: list[AttemptRow]
+    firings: list[FiringRow] = field(default_factory=list)
 
     @functools.cached_property
     def begins(self) -> list[Line]:
@@ -208,7 +220,8 @@ def collect(profile: Profile, folder: Path) -> Evidence:
             )
             for one in session.scalars(select(Attempt))
         ]
-    return Evidence(profile, witness.lines, journal, tasks, attempts)
+        firings = [FiringRow(one.due_at, one.outcome, one.task_id) for one in session.scalars(select(Firing))]
+    return Evidence(profile, witness.lines, journal, tasks, attempts, firings)
 
 
 def _grouped(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, list[Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos import calls, rows, starts, times
+from tests.chaos import calls, firing, rows, starts, times
 from tests.chaos.evidence import Evidence
 from tests.chaos.figures import Figures, figures
 
@@ -37,6 +37,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "a dead horse cost more than its task": ("16", starts.dead_horse_cost_more),
     "poison not at its limit": ("16", starts.poison_not_at_limit),
     "horse outlived its parent": ("7", times.horse_outlived_parent),
+    "not fired once": ("1, 19", firing.not_fired_once),
     "exited by itself": ("14, 18", times.exited_by_itself),
     "noticed late": ("L", times.noticed_late),
     "begun again late": ("L", times.begun_again_late),

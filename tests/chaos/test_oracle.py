@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from jobs import task_types
 from tests.chaos import oracle
-from tests.chaos.evidence import AttemptRow, Evidence, TaskRow
+from tests.chaos.evidence import SCHEDULED, AttemptRow, Evidence, FiringRow, TaskRow
 from tests.chaos.journal import Line
 from tests.chaos.profiles import PUSH
 
@@ -27,9 +28,10 @@ class World:
     journal: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[int, TaskRow] = field(default_factory=dict)
     attempts: list[AttemptRow] = field(default_factory=list)
+    firings: list[FiringRow] = field(default_factory=list)
 
     def judge(self) -> oracle.Report:
-        return oracle.judge(Evidence(PUSH, self.lines, self.journal, self.tasks, self.attempts))
+        return oracle.judge(Evidence(PUSH, self.lines, self.journal, self.tasks, self.attempts, self.firings))
 
     def note(self, at: float, what: str, **facts: Any) -> None:
         self.journal.append({"at": at, "wall": at, "what": what, **facts})
@@ -262,6 +264,31 @@ def stand_still_after_the_broker_came_back(world: World) -> None:
         world.note(39, "submit", call=f"call-{task}", answer=task, business="acme", user="ben", asked=38.9, raised=None)
 
 
+def schedule(world: World, *due: float) -> None:
+    """One that was due at 12:00:00 and a second later, and fired at these seconds."""
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    world.note(60, "schedule", since=noon.isoformat(), till=(noon + timedelta(seconds=2)).isoformat())
+    for task, second in enumerate(due, 50):
+        payload = {"call": SCHEDULED}
+        world.tasks[task] = TaskRow(task, "acme", None, "chaos.quick", "completed", payload, 1, 10)
+        world.complete(task, task, 1, 100)
+        world.firings.append(FiringRow(noon + timedelta(seconds=second), "fired", task))
+
+
+def fire_twice(world: World) -> None:
+    schedule(world, 0, 1, 1)
+
+
+def fire_not(world: World) -> None:
+    schedule(world, 0)
+
+
+def make_a_task_of_no_firing(world: World) -> None:
+    schedule(world, 0, 1)
+    world.firings.pop()
+    world.firings.append(dataclasses.replace(world.firings[0], due_at=datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC)))
+
+
 FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("lost", lose_a_task),
     ("doubled", make_two_of_one_call),
@@ -297,6 +324,9 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("begun again late", begin_again_late),
     ("no turn after a flush", stand_still_after_a_flush),
     ("no turn after a flush", stand_still_after_the_broker_came_back),
+    ("not fired once", fire_twice),
+    ("not fired once", fire_not),
+    ("not fired once", make_a_task_of_no_firing),
 ]
 
 
@@ -332,6 +362,11 @@ def test_an_outage_of_the_database_excuses_a_late_notice(world: World) -> None:
     notice_a_dead_horse_late(world)
     world.note(6, "outage", of="database", since=5.2, till=6.0)
     assert world.judge().count("noticed late") == 0
+
+
+def test_a_schedule_whose_due_times_were_all_fired_once_is_clean(world: World) -> None:
+    schedule(world, 0, 1)
+    assert world.judge().violations == []
 
 
 def test_a_run_in_which_little_was_broken_proves_nothing(world: World) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from jobs import claims, interrupts, judge, submit, turns
-from jobs.board import Why
+from jobs import TaskContext, claims, horses, interrupts, judge, submit, turns
+from jobs import attempts as attempts_
+from jobs.attempts import Claim
+from jobs.board import Board, Running, Why
 from jobs.guard import Guard
 from jobs.horses import Horse
 from jobs.models import Attempt, Entry, Task
@@ -206,6 +210,23 @@ def test_a_claimed_task_that_was_interrupted_before_it_began_does_not_begin(db: 
         ("canceled", 0),
         ("pending", 0),
     ]
+
+
+def test_an_order_that_came_a_moment_before_its_handler_is_heard_as_that_begins(
+    db: Session, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its one signal finds no handler to stop; the task ran to its end, or was killed after its grace."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(attempts_, "_hear", attempts_._hear)
+    board, ran = Board(), []
+    horses._listen(board)
+    claim = Claim(7, cast.acme.id, "acme", None, "test.note", {}, 1, 10, "token", datetime.now(UTC))
+    board.order(Running(7, 1, 0.0, 0.0), Why.INTERRUPTED)
+    outcome = attempts_.perform(claim, TaskContext(7, 1, "acme", None), ran.append)
+    assert (outcome.kind, ran) == ("canceled", [])
+    other = dataclasses.replace(claim, id=8)
+    assert attempts_.perform(other, TaskContext(8, 1, "acme", None), ran.append).kind == "completed"
+    board.close()
 
 
 def test_an_interrupt_of_what_is_claimed_and_not_begun_is_heard_as_soon_as_it_begins(

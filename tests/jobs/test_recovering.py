@@ -141,6 +141,26 @@ def test_a_business_never_has_two_queued_turns(db: Session, cast: Cast) -> None:
     assert queue.wake_now(cast.acme.id, "default")
 
 
+def test_a_turn_whose_mark_was_lost_leaves_the_work_to_the_one_queued_after_it(
+    db: Session, cast: Cast, start: Start
+) -> None:
+    """Two turns of one business would be two shares. The second one stands where its turn is."""
+    acmes, globex = submit("test.note", business="acme"), submit("test.note", business="globex")
+    queue.flush()
+    redis = queue.connection()
+    redis.delete("rq:queue:default", *redis.keys("sluice:*"))
+    assert queue.wake_now(cast.acme.id, "default")
+    redis.delete(f"sluice:{cast.acme.id}:turn:default")
+    assert queue.wake_now(cast.globex.id, "default")
+    assert queue.wake_now(cast.acme.id, "default")
+    assert queue.turns_queued("default") == 3
+    start("worker", "default")
+    until(lambda: {state(acmes), state(globex)} == {"completed"})
+    ended = look.scalars(select(Attempt.task_id).order_by(Attempt.ended_at))
+    assert ended == [globex, acmes]
+    assert not redis.exists(f"sluice:{cast.acme.id}:turn:default")
+
+
 def test_a_job_that_is_not_a_turn_is_refused_and_stops_nobody(
     db: Session, cast: Cast, start: Start, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs import Retry, TaskContext, submit, task_type, task_types
+from jobs import Retry, TaskContext, payloads, submit, task_type, task_types
 from jobs.models import Attempt
 from tenants.clock import clock
 from tests import look
@@ -54,6 +54,34 @@ def test_jitter_spreads_the_wait_on_both_sides() -> None:
     waits = [own.wait_after(1) for _ in range(300)]
     assert 80 <= min(waits) < 90
     assert 110 < max(waits) <= 120
+    assert max(register(retry_seconds=100, jitter=1, max_retry_seconds=110).wait_after(1) for _ in range(99)) == 110
+
+
+def _no_task(*, number: int) -> None: ...
+
+
+def _by_place(task: TaskContext, number: int, /) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [_no_task, _by_place])
+def test_a_handler_that_could_not_be_called_is_refused_when_it_is_registered(handler: Callable[..., None]) -> None:
+    with pytest.raises(ValueError, match="takes the task first, and the payload by name"):
+        task_type("own.type", title="Own")(handler)
+
+
+def test_what_is_imported_for_type_checkers_only_may_annotate_the_task_and_not_the_payload() -> None:
+    @task_type("own.type", title="Own")
+    def own(task: OnlyForTypeCheckers, *, number: int) -> OnlyForTypeCheckers: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert payloads.check(task_types.get("own.type"), {"number": 3}) == '{"number": 3}'
+    with pytest.raises(payloads.BadPayload, match="number"):
+        payloads.check(task_types.get("own.type"), {"number": "three"})
+
+    @task_type("own.other", title="Own")
+    def other(task: TaskContext, *, number: OnlyForTypeCheckers) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    with pytest.raises(task_types.BadTaskModule, match=r"'own\.other' cannot be read: NameError"):
+        payloads.warm([task_types.get("own.other")])
 
 
 @pytest.mark.parametrize(("delay", "wait"), [(None, 40), (5, 5), (10**9, 365 * 86_400)])

@@ -34,11 +34,30 @@ def test_a_priority_for_many(cast: Cast, ada: Browser) -> None:
     ticked = [rows.task(cast.acme, cast.ben, payload={"times": 3}), rows.task(cast.acme, cast.cleo, "running")]
     part = Document(ada.act("/b/acme/bulk-acts", 422, act="priority", ids=ticked))
     assert "Type a whole number." in part.text
+    part = Document(ada.act("/b/acme/bulk-acts", 422, act="priority", ids=ticked, priority=10**12))
+    assert "A priority is a whole number between" in part.text
     ada.act("/b/acme/bulk-acts", act="priority", ids=ticked, priority=12)
     found = [rows.find_task(id_) for id_ in ticked]
     assert [one.priority for one in found if one] == [12, 0]
     assert found[0]
     assert found[0].payload == {"times": 3}
+
+
+def test_a_task_that_its_type_does_not_take_any_more_is_passed_over_and_the_others_are_not(
+    cast: Cast, ada: Browser
+) -> None:
+    """One of a type that is gone, and one of yesterday's signature, were a 422 for all that was ticked."""
+    gone, good = rows.task(cast.acme, cast.ben, task_type="gone.type"), rows.task(cast.acme, cast.ben)
+    toast = _toast(ada.act("/b/acme/bulk-acts", act="priority", ids=[gone, good], priority=12))
+    assert "1 passed over: No task type 'gone.type' is registered." in toast["message"]
+    assert (found := rows.find_task(good))
+    assert found.priority == 12
+    misfit = rows.task(cast.acme, cast.ben, "failed", payload={"of": "yesterday"})
+    failed = rows.task(cast.acme, cast.ben, "failed", payload={"times": 2})
+    toast = _toast(ada.act("/b/acme/bulk-acts", act="retry", ids=[misfit, failed]))
+    assert "1 passed over: The payload does not fit" in toast["message"]
+    assert (again := rows.find_task(failed + 1))
+    assert again.rerun_of == failed
 
 
 def test_what_failed_runs_again_once(cast: Cast, ada: Browser) -> None:
