@@ -12,7 +12,7 @@ from redis import Redis
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
-from jobs import rehearsal, submit, task_types
+from jobs import rehearsal, submit, submit_many, task_types, turns
 from tests import look
 from tests.factories import Cast
 from tests.waiting import until
@@ -50,9 +50,58 @@ def test_a_spare_horse_asks_nothing_twice(engine: Engine, cast: Cast) -> None:
     assert len(asked) == len(set(asked))
 
 
+def test_a_batch_is_claimed_and_recorded_in_few_statements(db: Session, cast: Cast, engine: Engine) -> None:
+    """A turn's first claim asks for names, too. However many tasks: nothing is asked for each."""
+    asked: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *about: asked.append(about[2]))
+
+    def statements(act: Callable[[], object]) -> int:
+        asked.clear()
+        act()
+        return sum(not one.startswith(("PRAGMA", "BEGIN", "SELECT pg_advisory")) for one in asked)
+
+    def rest_of(turn: turns._Turn) -> int:
+        """Run what is claimed; the statements that write it down and claim what follows."""
+        while begun := turn.next():
+            turn.perform(*begun)
+        turn._usual_seconds = 0.0001
+        return statements(turn.exchange)
+
+    submit_many("test.note", [{}] * 200, business="acme", user="ben@example.com")
+    turn = turns._Turn(cast.acme.id, "default")
+    first, claimed = statements(turn.exchange), len(turn._unbegun)
+    second, then = rest_of(turn), len(turn._unbegun)
+    assert (claimed, then) == (1, 199)
+    assert (first, second) == (5, 5), asked
+    assert rest_of(turn) <= 5
+
+
+def test_a_turn_asks_redis_little(
+    db: Session,
+    cast: Cast,
+    start: Callable[..., subprocess.Popen[bytes]],
+    notes: Callable[[], list[list[str]]],
+    valkey: str,
+) -> None:
+    """Some twenty for submit, wake and turn, those within scripts counted. One RQ job a task takes 54 for itself."""
+    start("worker", "default")
+    run_one()
+    before = commands(valkey)
+    for _ in range(_TASKS):
+        run_one()
+    assert (commands(valkey) - before) / _TASKS <= 27
+
+
 def run_one() -> None:
     task_id = submit("test.note", business="acme")
     until(lambda: look.task(task_id).state == "completed")
+
+
+def commands(url: str) -> int:
+    """How many there were, those within scripts included."""
+    with Redis.from_url(url) as redis:
+        told: Any = redis.info("commandstats")
+        return sum(int(one["calls"]) for one in told.values())
 
 
 def heartbeats(url: str) -> int:
