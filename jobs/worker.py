@@ -91,7 +91,7 @@ class TurnWorker(Worker):
 
     def _forget(self, job: Job, from_queue: Queue) -> None:
         """Nothing of a popped turn stays in Redis: it is made again if it is lost."""
-        with self.connection.pipeline() as at_once:
+        with queue.connection().pipeline() as at_once:
             at_once.delete(job.key)
             at_once.lrem(from_queue.intermediate_queue_key, 1, job.id)
             at_once.hset(self.key, "state", self.get_state())
@@ -175,11 +175,15 @@ class TurnWorker(Worker):
             raise StopRequested  # out of the wait for a turn
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Tell Redis that we live, in one round trip and now and then; register again if it has forgotten us."""
+        """Tell Redis that we live, in one round trip and now and then; register again if it has forgotten us.
+
+        Not over RQ's connection, which waits half a minute for an answer: the horse's lease would run out meanwhile.
+        """
         if time.monotonic() < self._beats_again_at:
             return
+        self._beats_again_at = time.monotonic() + _BEAT_SECONDS
         self.last_heartbeat = datetime.now(UTC)
-        with self.connection.pipeline() as at_once:
+        with queue.connection().pipeline() as at_once:
             at_once.hset(self.key, "last_heartbeat", utcformat(self.last_heartbeat))
             at_once.expire(self.key, timeout or self.worker_ttl + 60)
             at_once.sismember(REDIS_WORKER_KEYS, self.key)
@@ -187,7 +191,6 @@ class TurnWorker(Worker):
         if not is_known and self.birth_date:
             self.connection.hset(self.key, mapping=self.serialize())
             register(self)
-        self._beats_again_at = time.monotonic() + _BEAT_SECONDS
 
     def _beat(self) -> None:
         """The same while the horse works: Redis may be away then."""

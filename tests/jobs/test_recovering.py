@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from rq import Queue
@@ -22,7 +23,7 @@ from tenants.database import transaction
 from tenants.models import Business
 from tests import look
 from tests.factories import Cast
-from tests.servers import Valkey
+from tests.servers import Line, Valkey
 from tests.waiting import until
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -196,6 +197,30 @@ def test_workers_and_scheduler_go_on_when_redis_comes_back_empty(db: Session, ca
         redis = Valkey(Path(folder))
         until(lambda: all(state(id_) == "completed" for id_ in ids))
         redis.stop()
+
+
+def test_redis_that_neither_answers_nor_refuses_costs_no_task_its_lease_and_no_submit_its_task(
+    db: Session, cast: Cast, start: Start, notes: Notes, valkey: str
+) -> None:
+    """A network that drops everything. The worker renews the lease of its long task all the same."""
+    with tempfile.TemporaryDirectory(prefix="sluice-") as folder:
+        line = Line(Path(urlsplit(valkey).path), Path(folder) / "r.sock")
+        far = f"unix://{folder}/r.sock?db=0"
+        start("scheduler", **QUICK)
+        behind = start("worker", "default", **{**QUICK, "LEASE_SECONDS": "2"}, REDIS_URL=far)
+        long = submit("test.note", business="acme", payload={"seconds": 8})
+        until(notes)
+        line.hang()
+        start("worker", "default", **QUICK)
+        queue.connect(far)
+        later = submit("test.note", business="globex")
+        until(lambda: state(later) == "completed")
+        until(lambda: state(long) == "completed")
+        behind.kill()
+        queue.connection().connection_pool.disconnect()
+        queue.connect(valkey)
+        line.close()
+    assert (outcomes(long), outcomes(later)) == (["completed"], ["completed"])
 
 
 def test_waiting_tasks_follow_their_type_to_another_queue(db: Session, cast: Cast, work: Callable[..., None]) -> None:
