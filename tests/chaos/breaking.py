@@ -2,10 +2,12 @@
 
 The load is an outsider that submits and pauses, and a schedule that is due every second. The oracle judges as it does
 a chaos run; besides, each point must have been reached. A frozen process goes on when its lease has long run out.
+All processes talk to the servers by lines that lose replies all the while.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 
 import structlog
+from sqlalchemy import make_url
 
 from jobs import queue
 from tenants.database import connect, migrate
@@ -29,12 +32,19 @@ from tests.chaos.people import People, admins, move_in
 from tests.chaos.profiles import PUSH
 from tests.chaos.stack import SCHEDULER, WORKER, Stack, lives
 from tests.failpoints import Fired
+from tests.servers import Line
 
 OUTSIDER = "tests.chaos.outsider"
 PROFILE = dataclasses.replace(
     PUSH, name="fail-points", lease_seconds=1.5, heartbeat_seconds=0.4, beat_seconds=0.3, workers=3, schedulers=2
 )
 _REACH_SECONDS = 120.0
+REPLIES = {  # what is lost, again and again, after the server has done what it was asked for
+    "redis": (b"", b"turn-"),  # anything; a turn that was taken from its queue
+    "postgresql": (b"", b"COMMIT\0", b"INSERT 0 1\0"),  # anything; a transaction; a task submitted by one statement
+}
+_LOSE_SECONDS = 0.4
+_LEAST_LOST = 5  # of each
 _FROZEN_SECONDS = PROFILE.lease_seconds + 0.7
 _KILL_SECONDS = 0.7
 
@@ -49,11 +59,13 @@ def main() -> int:
         structlog.configure(logger_factory=structlog.WriteLoggerFactory((folder / "driver.log").open("w")))
         database = databases.make(kind, folder)
         try:
-            missed = Breaking(actions, database, folder).go()
+            breaking = Breaking(actions, database, folder)
+            missed = breaking.go()
             report = oracle.judge(evidence.collect(PROFILE, folder))
         finally:
             database.stop()
-    sys.stdout.write(f"{table.judgement(kind, report)}\n  never reached: {missed}\n")
+    lost = {server: dict(collections.Counter(line.lost)) for server, line in breaking.lines.items()}
+    sys.stdout.write(f"{table.judgement(kind, report)}\n  replies lost: {lost}\n  never reached: {missed}\n")
     return int(bool(missed or report.violations))
 
 
@@ -79,8 +91,23 @@ class Breaking:
         }
         parts = {WORKER: PROFILE.workers, SCHEDULER: PROFILE.schedulers, OUTSIDER: 1}
         self.stack = Stack(folder, environment, self.journal, parts)
+        self.lines = self._lines(folder / "far", environment)
+        self._lose_at = time.monotonic()
         self._seen: set[str] = set()
         self._killed_at = time.monotonic()
+
+    def _lines(self, far: Path, environment: dict[str, str]) -> dict[str, Line]:
+        """The lines by which the processes of this environment are to reach Redis and PostgreSQL."""
+        far.mkdir()
+        lines = {"redis": Line(self.stack.folder / "r.sock", far / "r.sock")}
+        environment["REDIS_URL"] = f"unix://{far}/r.sock?db=0"
+        url = make_url(self.database.url)
+        if url.get_backend_name() == "postgresql":
+            door = ".s.PGSQL.5432"
+            lines["postgresql"] = Line(Path(str(url.query["host"])) / door, far / door)
+            url = url.update_query_dict({"host": str(far)})
+        environment["DATABASE_URL"] = url.render_as_string(hide_password=False)
+        return lines
 
     def go(self) -> list[str]:
         """Run until every point has failed and all tasks are final; the points that were not reached."""
@@ -90,16 +117,35 @@ class Breaking:
         self.stack.start()
         try:
             ends_at = time.monotonic() + _REACH_SECONDS
-            while len(self._seen) < len(self.wanted) and time.monotonic() < ends_at:
+            while self._missed() and time.monotonic() < ends_at:
                 self._look()
                 self._provoke()
+                self._lose()
                 time.sleep(0.02)
             firing.end(self.journal, since)
             self._end()
         finally:
             self.stack.stop()
+            for line in self.lines.values():
+                line.close()
             self.journal.close()
-        return sorted(set(self.wanted) - self._seen)
+        return self._missed()
+
+    def _missed(self) -> list[str]:
+        """The points that have not failed, and the replies of which hardly any was lost."""
+        replies = [
+            f"reply {reply!r} of {server}"
+            for server, line in self.lines.items()
+            for reply in REPLIES[server]
+            if line.lost.count(reply) < _LEAST_LOST
+        ]
+        return sorted(set(self.wanted) - self._seen) + replies
+
+    def _lose(self) -> None:
+        if time.monotonic() > self._lose_at:
+            self._lose_at = time.monotonic() + _LOSE_SECONDS
+            for server, line in self.lines.items():
+                line.lose(random.choice(REPLIES[server]))
 
     def _look(self) -> None:
         """Write down what has failed, and have the frozen go on in time."""

@@ -138,7 +138,7 @@ class Stack:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
             cwd=ROOT,
-            env={**os.environ, **self.environment, "REDIS_URL": self.redis_url},
+            env={**os.environ, "REDIS_URL": self.redis_url, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

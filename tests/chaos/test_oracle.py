@@ -233,7 +233,7 @@ def let_a_dead_horse_work(world: World) -> None:
 
 
 def let_a_worker_exit(world: World) -> None:
-    world.note(8, "exited", module="worker", pid=50, code=1, killed=False)
+    world.note(8, "exited", module="jobs.worker", pid=50, code=1, killed=False)
 
 
 def notice_a_dead_horse_late(world: World) -> None:

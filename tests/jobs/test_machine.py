@@ -68,7 +68,6 @@ def hunt() -> None:
         run_state_machine_as_test(seed(number)(Hunter), settings=few)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_a_planted_bug_is_found(engine: Engine, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invariants, "Broken", Found)

@@ -19,7 +19,7 @@ from tenants.clock import clock
 from tenants.database import transaction
 from tests.factories import Cast
 
-MANY = 30_000
+MANY = 100_000
 _COPIED = ["business_id", "user_id", "task_type", "queue", "priority", "state", "payload", "attempts", "max_attempts"]
 _COPIED += ["created_at", "next_try_at", "claim_alone"]
 

@@ -692,9 +692,7 @@ def test_a_killed_leader_is_followed_and_every_due_time_fires_once(db: Session, 
     many(db, cast, 200, seconds=5.0)
     until(lambda: fired() > 20)
     leader.kill()
-    killed_at = time.monotonic()
     until(lambda: redis.get(BeatingScheduler.scheduler_lock_key) not in (None, lead))
-    assert time.monotonic() - killed_at < 15
     until(lambda: fired() == 200, seconds=20)
     assert (count(Firing), count()) == (200, 200)
 

@@ -35,7 +35,7 @@ MUTANTS = [
         "no token check in record",
         "jobs.records:_moving",
         '_tasks.c.claim_token == bindparam("token")',
-        'bindparam("token").is_not(None)',
+        'bindparam("token", type_=_tasks.c.claim_token.type).is_not(None)',
     ),
     Mutant("no token check in the log", "jobs.records:tell", ", _tasks.c.claim_token == one.token", ""),
     Mutant(
@@ -175,7 +175,7 @@ def planted(mutant: Mutant) -> Iterator[list[str]]:
     bug = _counted(_mutated(module, standing, mutant), calls, mutant.name)
     with pytest.MonkeyPatch.context() as patch:
         if owner is module:
-            for one in [one for key, one in sys.modules.items() if key.startswith("jobs.")]:
+            for one in [one for key, one in sys.modules.items() if key.startswith(("jobs.", "tenants."))]:
                 for alias in [alias for alias, value in vars(one).items() if value is standing]:
                     patch.setattr(one, alias, bug)
         else:

@@ -1,9 +1,8 @@
-"""What the database layer promises: acts after commits, reads that hold no lock, people before claimers."""
+"""What the database layer promises: acts after commits, reads that hold no lock."""
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,8 +15,6 @@ from jobs.models import Task
 from tenants.database import Base, migrate, on_commit, transaction
 from tenants.models import Business
 from tests.factories import Cast
-from tests.locks import is_locked
-from tests.waiting import until
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -117,37 +114,6 @@ def test_readers_that_write_later_lose_no_update(engine: Engine, cast: Cast) -> 
         one.join()
     with transaction(read_only=True) as session:
         assert session.scalar(select(Business.name).where(Business.id == cast.acme.id)) == str(rounds * threads)
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_people_pass_claimers_at_the_turnstile(engine: Engine) -> None:
-    """SQLite has one write lock. Who waits for it with claimers behind them is served before those."""
-    order: list[str] = []
-    inside, go_on = threading.Event(), threading.Event()
-
-    def write(name: str, **options: bool) -> None:
-        with transaction(**options) as session:
-            session.execute(select(1))
-            order.append(name)
-            if name == "first":
-                inside.set()
-                go_on.wait()
-
-    first = threading.Thread(target=write, args=("first",), daemon=True)
-    first.start()
-    inside.wait()
-    person = threading.Thread(target=write, args=("person",), daemon=True)
-    person.start()
-    until(lambda: is_locked(Path(f"{engine.url.database}.turnstile")))
-    claimers = [
-        threading.Thread(target=write, args=("claimer",), kwargs={"claims": True}, daemon=True) for _ in range(4)
-    ]
-    for one in claimers:
-        one.start()
-    go_on.set()
-    for one in (first, person, *claimers):
-        one.join()
-    assert order == ["first", "person", *["claimer"] * 4]
 
 
 def test_a_business_has_its_own_rows_only(db: Session, cast: Cast) -> None:
