@@ -70,12 +70,12 @@ class Beat:
         self._move_at = 0.0
         self._retention_days, self._forget_at = retention_days, 0.0
         self._places: deque[int | None] = deque()  # where this hour's forgetting goes on
+        self._vacuum = Vacuum()
         pauses = [self.end_expired_pauses, self.settle]
         repairs = [self.move_to_queues, self.reap, self.finish_deletions, *pauses, self.wake_ready]
-        repairs += [self.group_failures, self.forget]
+        repairs += [self.group_failures, self.forget, self._vacuum.look]
         self._repairs = [*repairs, *also]
         self._missing: dict[tuple[int, str], str] = {}
-        self._vacuum = Vacuum()
         self._settled = self._grouped = 0  # the business that was settled last, and the one whose failures were grouped
 
     def __call__(self, leads: Callable[[], bool] = lambda: True) -> None:

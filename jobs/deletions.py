@@ -16,6 +16,7 @@ from tenants import audit
 from tenants.clock import clock
 from tenants.errors import Conflict
 from tenants.permissions import Actor, May
+from tenants.within import found_by
 
 UNDO_SECONDS = 30.0
 CHUNK = 1000  # tasks of each kind made final in one transaction: others wait for it on SQLite
@@ -122,7 +123,7 @@ def finish(session: Session) -> int:
 def _over(state: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
     """True of a chunk of what is in such a state and can no longer be undone, and of nothing that changed meanwhile."""
     over = (Task.undo_until.is_not(None), Task.undo_until <= clock(), state)
-    return (*over, Task.id.in_(select(Task.id).where(*over).limit(CHUNK)))
+    return (*over, found_by(Task.id, select(Task.id).where(*over).limit(CHUNK)))
 
 
 def _written(at: datetime | None) -> str | None:

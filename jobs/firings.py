@@ -18,6 +18,7 @@ from jobs.rhythm import Rhythm
 from jobs.states import FINAL
 from tenants.clock import clock
 from tenants.models import Business
+from tenants.within import found_by
 
 LATE = timedelta(seconds=30)  # a due time that is later than this was missed
 AT_ONCE = 1000  # missed due times that one call makes up
@@ -216,7 +217,9 @@ def _unfinished(session: Session, schedule: Schedule) -> int | None:
         .subquery()
     )
     unfinished = Task.state.not_in([one.value for one in sorted(FINAL)])
-    return session.scalar(select(Task.id).where(Task.id.in_(select(last.c.task_id)), unfinished).order_by(Task.id))
+    return session.scalar(
+        select(Task.id).where(found_by(Task.id, select(last.c.task_id)), unfinished).order_by(Task.id)
+    )
 
 
 def _misfit(schedule: Schedule) -> str | None:

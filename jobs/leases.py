@@ -16,6 +16,7 @@ from jobs.models import UNGROUPED, Attempt, Task
 from jobs.records import Ended
 from jobs.states import FINAL, State
 from tenants.clock import clock
+from tenants.within import found_by
 
 CHUNK = 1000  # attempts taken away in one transaction: a statement of PostgreSQL has 65,535 values at most
 LOST = "The worker disappeared: its lease ran out."
@@ -62,7 +63,7 @@ def reap(session: Session) -> int:
     )
     lost = session.execute(
         update(Task)
-        .where(Task.id.in_(select(over.c.id)))
+        .where(found_by(Task.id, select(over.c.id)))
         .values(
             state=case(
                 (Task.state == State.CANCELLING, State.CANCELED),

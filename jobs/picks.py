@@ -18,6 +18,7 @@ from jobs.models import Task
 from jobs.states import State
 from jobs.stretches import Asked, Passed, Place, Stretch
 from tenants.clock import clock
+from tenants.within import found_by
 
 # The table, not the class: the claim path makes no ORM objects.
 _tasks: Table = Task.__table__  # type: ignore[assignment]
@@ -101,7 +102,7 @@ def _claiming(types: tuple[str, ...], held: tuple[Target, ...], kind: str) -> Re
     )
     return (
         update(_tasks)
-        .where(_tasks.c.id.in_(select(found.c.id)))
+        .where(found_by(_tasks.c.id, select(found.c.id)))
         .values(
             state=State.RUNNING,
             attempts=_tasks.c.attempts + 1,

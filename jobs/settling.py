@@ -23,7 +23,7 @@ from jobs.states import State
 from tenants.clock import clock
 from tenants.database import on_commit, transaction, unindexed
 from tenants.models import Business
-from tenants.within import Numbers, within
+from tenants.within import Numbers, found_by, within
 
 _tasks: Table = Task.__table__  # type: ignore[assignment]  # the table, not the class: nothing here makes ORM objects
 log = structlog.get_logger()
@@ -213,5 +213,5 @@ def _businesses_marked(session: Session, target: Target) -> Sequence[int]:
 def _move(session: Session, wanted: Select[tuple[int]], state: State) -> int:
     """Move these tasks to the other waiting state, passing over those that somebody else has locked."""
     best = wanted.with_for_update(skip_locked=True).cte("best").prefix_with("MATERIALIZED", dialect="postgresql")
-    moved = update(_tasks).where(_tasks.c.id.in_(select(best.c.id))).values(state=state).returning(_tasks.c.id)
+    moved = update(_tasks).where(found_by(_tasks.c.id, select(best.c.id))).values(state=state).returning(_tasks.c.id)
     return len(session.connection().execute(moved).all())

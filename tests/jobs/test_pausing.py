@@ -6,22 +6,19 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event, func, insert, select, text, update
+from sqlalchemy import Engine, event, func, select, update
 from sqlalchemy.orm import Session
-from structlog.testing import capture_logs
 
-from jobs import choices, pauses, settling, submit, task_types, vacuuming
+from jobs import choices, pauses, settling, submit, task_types
 from jobs.beat import Beat
 from jobs.choices import Choice, Impact, TooMany, UnknownThere
 from jobs.judge import Standing, Target
 from jobs.models import Attempt, Pause, Schedule, Task
 from jobs.pauses import NoReason
-from jobs.vacuuming import Vacuum
 from tenants import members
 from tenants.clock import clock
 from tenants.database import transaction
@@ -399,57 +396,6 @@ def test_a_beat_settles_for_half_a_second_and_the_next_one_goes_on_there(db: Ses
         before = look.scalar(marked)
         beat.settle()
         assert look.scalar(marked) > before
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_postgresql_is_rid_of_what_very_many_moves_left_behind(db: Session, cast: Cast) -> None:
-    """Claims would read past a dead entry for each of them until autovacuum comes."""
-    db.execute(text("ALTER TABLE tasks SET (autovacuum_enabled = false)"))
-    row = {"business_id": cast.acme.id, "user_id": cast.ben.user.id, "task_type": "test.note", "queue": "default"}
-    db.execute(insert(Task), [row] * 12_000)
-    db.add(Pause(business_id=cast.acme.id, user_id=cast.ben.user.id, reason="floods the queue"))
-    db.commit()
-    pending, beat = select(func.count()).where(Task.state == "pending"), Beat()
-    while look.scalar(pending):
-        assert vacuums() == 0, "once, when all is done"
-        beat.settle()
-    beat.settle()
-    until(lambda: vacuums() == 1)
-    beat.settle()
-    assert vacuums() == 1
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_vacuum_that_postgresql_skips_is_told(engine: Engine) -> None:
-    with engine.begin() as connection, capture_logs() as told:
-        connection.execute(text("LOCK TABLE tasks IN SHARE UPDATE EXCLUSIVE MODE"))  # as a vacuum has it
-        Vacuum().note(10_000, is_done=True)
-        until(lambda: told)
-    assert told[0]["event"] == "not vacuumed"
-    assert "lock not available" in told[0]["reason"]
-    assert vacuums() == 0
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_vacuum_that_fails_is_told_and_leaves_nothing_on_the_connection(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vacuuming, "_VACUUM", text("VACUUM nowhere"))
-    with transaction() as session:
-        used: Any = session.connection().connection.dbapi_connection
-    before = list(used._notice_handlers)
-    with capture_logs() as told:
-        Vacuum().note(10_000, is_done=True)
-        until(lambda: told)
-    assert "nowhere" in told[0]["reason"]
-    assert used._notice_handlers == before
-
-
-def vacuums() -> int:
-    """How often somebody asked for a vacuum of the tasks."""
-    asked = text("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'tasks'")
-    with transaction(read_only=True) as session:
-        return int(session.scalar(asked) or 0)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from jobs.beat import Beat
 from jobs.choices import Choice
 from jobs.judge import Standing, Target
 from jobs.models import Attempt, Pause, Task
+from jobs.vacuuming import Vacuum
 from tenants.clock import clock
 from tenants.database import transaction
 from tests.factories import Cast
+from tests.waiting import until
 
 MANY = 100_000
 _COPIED = ["business_id", "user_id", "task_type", "queue", "priority", "state", "payload", "attempts", "max_attempts"]
@@ -129,6 +131,24 @@ def test_an_ended_pause_is_unmarked_in_claim_order_by_an_index(
     due = Task.queue == "default"
     assert_cheap(plan(lambda session: settling.is_any_back(session, cast.acme.id, now, due)), "ix_tasks_paused")
     assert_cheap(plan(lambda session: settling.settle(session, cast.acme.id)), "ix_tasks_pending", "ix_tasks_paused")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_flood_into_a_table_that_is_known_as_empty_is_joined_with_nothing_and_soon_known(
+    db: Session, engine: Engine, cast: Cast, plan: Callable[..., str]
+) -> None:
+    """A new installation's: its workers have rehearsed, and autovacuum has looked while the first tasks came."""
+    with engine.connect() as connection:
+        db.execute(insert(Task), {"business_id": cast.acme.id, "task_type": "test.note", "queue": "default"})
+        connection.execute(text("ANALYZE tasks"))
+        connection.commit()
+    fill(db, cast, "pending")
+    found = plan(lambda session: claim(session, cast))
+    assert "pk_tasks" in found or "id = ANY" in found, found
+    assert "Join" not in found, found
+    vacuum = Vacuum()
+    until(lambda: vacuum.look() or db.scalar(text("SELECT reltuples FROM pg_class WHERE relname = 'tasks'")) > MANY)
+    assert_cheap(plan(lambda session: claim(session, cast)), "ix_tasks_pending")
 
 
 def test_setting_aside_joins_nothing_with_all_that_waits_though_statistics_are_old(
