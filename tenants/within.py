@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Dialect, Select, String
+from sqlalchemy import ARRAY, Dialect, Select, SQLColumnExpression, String
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
@@ -48,7 +48,7 @@ class found_by(FunctionElement[bool]):  # noqa: N801 - it reads as an SQL functi
     type = NullType()  # type: ignore[assignment]  # as above
     inherit_cache = True
 
-    def __init__(self, column: ColumnElement[int], query: Select[tuple[int]]) -> None:
+    def __init__(self, column: SQLColumnExpression[int], query: Select[tuple[int]]) -> None:
         super().__init__(column, query.scalar_subquery())
 
 
