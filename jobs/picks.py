@@ -33,18 +33,19 @@ def pick(session: Session, asked: Asked, about: dict[str, Any], passed: Passed |
     if about["only"] is not None:
         return [*session.connection().execute(_claiming(*asked, "only"), about)], False
     here, held = (session, about["business"], about["name"]), asked[1]
+    at = levels.due(*here)
     if passed and passed.asked != asked:
         passed.forget(asked)
     if passed is None or not held:
-        return best(session, asked, stretches.due(*here, None), about)
+        return best(session, asked, map(stretches.whole, at), about)
     if passed.clear < about["limit"] and not passed.places:
-        passed.clear, is_all_held = stretches.head(*here, held)
+        passed.clear, is_all_held = stretches.head(*here, at, held)
         if is_all_held:
             return [], True
     if not passed.clear:
         some = {**about, "limit": min(about["limit"], stretches.MOST)}
-        return best(session, asked, stretches.due(*here, passed.places), some)
-    rows, _ = best(session, asked, stretches.due(*here, None), about)
+        return best(session, asked, stretches.behind(*here, at, passed.places), some)
+    rows, _ = best(session, asked, map(stretches.whole, at), about)
     passed.clear -= len(rows)
     return rows, False
 

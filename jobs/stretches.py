@@ -8,7 +8,7 @@ is nothing for them, a look that locks nothing (`picks.look_ahead`) finds where 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,7 @@ from tenants.database import BigId
 
 LONGEST = 500  # tasks that a claim looks at
 MOST = 50  # that it takes: more take PostgreSQL 20 ms while others set tasks aside
-NEAR = 1_000  # tasks in which nothing must be held, for claims to look and to take as they like
+NEAR = 2_000  # tasks in which nothing must be held, for claims to look and to take as they like
 Asked = tuple[tuple[str, ...], tuple[Target, ...]]  # the types and the pauses of a claim
 BIGGEST = 2**63 - 1
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -88,25 +88,29 @@ KINDS: Mapping[str, ColumnElement[bool]] = {
 }
 
 
-def due(session: Session, business_id: int, name: str, places: dict[int, Place] | None) -> Iterator[Stretch]:
-    """All that is due in a queue, in claim order; with `places`, a stretch behind them at each priority.
+def behind(
+    session: Session, business_id: int, name: str, at: Sequence[Level], places: dict[int, Place]
+) -> Iterator[Stretch]:
+    """A stretch of what is due in a queue at each of these levels, behind the places, in claim order.
 
     Whoever comes for the next one has taken all of the last: a place among tasks of one time is behind them then.
     """
-    for level in levels.due(session, business_id, name):
-        if places is None or level.is_rest:
+    for level in at:
+        if level.is_rest:
             yield whole(level)
         else:
             yield from _stretch(session, business_id, name, level.priority, places)
 
 
-def head(session: Session, business_id: int, name: str, held: tuple[Target, ...]) -> tuple[int, bool]:
+def head(
+    session: Session, business_id: int, name: str, at: Sequence[Level], held: tuple[Target, ...]
+) -> tuple[int, bool]:
     """How many tasks stand first and are due of which these pauses hold none, NEAR or 0; whether they hold so many.
 
     The second, at the first priority at which something is due, spares a claim that would find nothing.
     """
     about = {"business": business_id, "name": name, "near": NEAR}
-    for place, part in enumerate(due(session, business_id, name, None)):
+    for place, part in enumerate(map(whole, at)):
         if number := session.connection().scalar(_held_first(held, part.kind), {**about, **part.values}):
             return 0, number == NEAR and place == 0 and part.kind == "level"  # only there a look ahead helps
     return NEAR, False
