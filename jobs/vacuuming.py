@@ -20,7 +20,7 @@ from tenants.database import bound, transaction
 log = structlog.get_logger()
 
 MANY = 10_000  # tasks moved or changed that are worth it
-_LOOK_AGAIN_SECONDS = 10.0
+_ANALYSE_AGAIN_SECONDS = 10.0
 
 # Neither if autovacuum is at it already.
 _VACUUM = text("VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) tasks")
@@ -35,7 +35,7 @@ class Vacuum:
     """Knows what was moved and changed. The work has a thread of its own: it may take seconds, and the beat goes on."""
 
     def __init__(self) -> None:
-        self._moved, self._look_at = 0, 0.0
+        self._moved, self._analyse_at = 0, 0.0
         self._thread: threading.Thread | None = None
 
     def note(self, moved: int, *, is_done: bool) -> None:
@@ -46,13 +46,12 @@ class Vacuum:
 
     def look(self) -> None:
         """Analyse, when many changed since the last time, and more than there were then."""
-        if bound().dialect.name != "postgresql" or time.monotonic() < self._look_at:
+        if bound().dialect.name != "postgresql" or time.monotonic() < self._analyse_at:
             return
-        self._look_at = time.monotonic() + _LOOK_AGAIN_SECONDS
         with transaction(read_only=True) as session:
             is_unknown = session.scalar(_IS_UNKNOWN, {"many": MANY})
-        if is_unknown:
-            self._begin(_ANALYZE, "analysed")
+        if is_unknown and self._begin(_ANALYZE, "analysed"):
+            self._analyse_at = time.monotonic() + _ANALYSE_AGAIN_SECONDS
 
     def _begin(self, act: TextClause, done: str) -> bool:
         """Whether nothing else was going on."""
