@@ -187,8 +187,10 @@ class Breaking:
         queue.connect(self.stack.redis_url)
         self.stack.retire(OUTSIDER)
         self.database.settle()
-        People(self.journal, admins(), random.Random()).resume_all()
+        people = People(self.journal, admins(), random.Random())
+        people.resume_all()
         self.journal.write("drained", unfinished=wait_for_the_last(PROFILE.drain_seconds))
+        people.count()
         queue.flush()
 
 

@@ -161,6 +161,7 @@ class Run:
         self.database.settle()
         self.people.resume_all()
         self.journal.write("drained", unfinished=wait_for_the_last(self.profile.drain_seconds))
+        self.people.count()
 
     _acts: ClassVar[dict[str, Callable[[Run, object], None]]] = {
         "submit": _submit,

@@ -24,6 +24,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "finished twice": ("5, 6", rows.finished_twice),
     "finish that nobody saw": ("5, 6", rows.finish_nobody_saw),
     "wrong end": ("2, 16", rows.wrong_end),
+    "counted otherwise": ("17", rows.counted_otherwise),
     "another business": ("13, 20", rows.another_business),
     "process of two businesses": ("20", starts.process_of_two_businesses),
     "attempt begun twice": ("4, 7", starts.attempt_begun_twice),

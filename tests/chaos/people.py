@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import pauses, submit
+from jobs import lists, pauses, submit
+from jobs.filters import TaskFilter
 from jobs.interrupts import interrupt
 from jobs.judge import Target
 from jobs.models import Pause, Task
@@ -128,6 +129,15 @@ class People:
                 return len(session.execute(query).all())
         except SQLAlchemyError:
             return 0
+
+    def count(self) -> None:
+        """Write down how many tasks the lists of each business say that it has."""
+        for slug, actor in self.admins.items():
+            with transaction(read_only=True) as session:
+                counts = lists.counts(session, actor, TaskFilter())
+            self.journal.write(
+                "counted", business=slug, shown={state or "all": one.number for state, one in counts.items()}
+            )
 
     def _submit(self, wanted: Sequence[tuple[str, float, str, str | None]]) -> list[int]:
         calls = [f"{self.name}-{next(self._calls)}" for _ in wanted]

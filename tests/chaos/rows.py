@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 from typing import Any
 
 from jobs.states import FINAL
 from tests.chaos.evidence import Evidence, TaskRow
 
+_MOST = 10_000  # a list counts no further
 _ENDS = {"completed", "failed", "canceled"}
 
 
@@ -85,3 +87,13 @@ def another_business(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 def _is_of(row: TaskRow | None, business: str) -> bool:
     return row is not None and row.business == business
+
+
+def counted_otherwise(evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """What the lists of a business count in each state, and in all, are its rows."""
+    for one in evidence.entries("counted"):
+        there = collections.Counter(row.state for row in evidence.tasks.values() if row.business == one["business"])
+        expected = {state: min(number, _MOST) for state, number in (*there.items(), ("all", there.total()))}
+        shown = {state: number for state, number in one["shown"].items() if number}
+        if shown != expected:
+            yield {"counted": one, "rows": expected}

@@ -91,6 +91,8 @@ def world() -> World:
     world.complete(26, PAUSED, 1, 130)
     _freeze(world)
     world.note(60, "drained", unfinished=0)
+    shown = {"all": 7, "completed": 5, "failed": 1, "canceled": 1, "running": 0}
+    world.note(61, "counted", business="acme", shown=shown)
     return world
 
 
@@ -224,6 +226,10 @@ def give_poison_up_early(world: World) -> None:
     world.attempts = [one for one in world.attempts if one.start != (POISON, 3)]
 
 
+def count_one_too_many(world: World) -> None:
+    world.entry("counted")["shown"]["failed"] += 1
+
+
 def let_a_horse_live_on(world: World) -> None:
     world.entry("fault", kind="horse")["survived"] = [103]
 
@@ -272,6 +278,7 @@ def schedule(world: World, *due: float) -> None:
         payload = {"call": SCHEDULED}
         world.tasks[task] = TaskRow(task, "acme", None, "chaos.quick", "completed", payload, 1, 10)
         world.complete(task, task, 1, 100)
+        world.entry("counted")["shown"].update(all=task - 42, completed=task - 44)
         world.firings.append(FiringRow(noon + timedelta(seconds=second), "fired", task))
 
 
@@ -300,6 +307,7 @@ FALSIFIED: list[tuple[str, Callable[[World], None]]] = [
     ("finish that nobody saw", finish_without_a_handler),
     ("finish that nobody saw", overwrite_a_result),
     ("wrong end", fail_a_neighbour),
+    ("counted otherwise", count_one_too_many),
     ("another business", give_an_attempt_to_another_business),
     ("process of two businesses", serve_two_businesses),
     ("attempt begun twice", begin_an_attempt_twice),

@@ -41,8 +41,14 @@ def beside(first: Act, second: Callable[[], Any]) -> Iterator[tuple[Any, Callabl
             answer = first(session)
             session.flush()
             going = other.submit(second)
+
+            def waits() -> bool:
+                if going.done():
+                    going.result()  # what it raised says more
+                return not going.done()
+
             until(lambda: going.done() or look.scalar(_WAITING))
-            yield answer, going.result, lambda: not (going.done() and (going.result(), True))
+            yield answer, going.result, waits
         going.result()
 
 
