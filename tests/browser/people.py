@@ -13,10 +13,12 @@ from tenants.accounts import DEMO_PASSWORD
 from tests.waiting import until
 
 _ANSWERED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d")
+_UNFETCHED = "Failed to fetch"  # htmx says so also of what a page asked for and then was left: `_on_failure` tells why
+_LEFT = "net::ERR_ABORTED"
 
 
 class Trouble:
-    """Listens to browsers. `met` is every request to another host and every error in a console."""
+    """Listens to browsers. `met` is every request to another host or without an answer and every error in a console."""
 
     def __init__(self, *urls: str) -> None:
         self.met: list[str] = []
@@ -25,6 +27,7 @@ class Trouble:
     def watch(self, context: BrowserContext) -> None:
         """Listen to all pages of a browser."""
         context.on("request", self._on_request)
+        context.on("requestfailed", self._on_failure)
         context.on("console", self._on_console)
         context.on("weberror", lambda one: self.met.append(f"{one.error}"))
 
@@ -32,9 +35,14 @@ class Trouble:
         if not request.url.startswith(self._ours):
             self.met.append(f"asked for {request.url}")
 
+    def _on_failure(self, request: Request) -> None:
+        if request.resource_type == "fetch" and request.failure != _LEFT:
+            self.met.append(f"no answer to {request.url}: {request.failure}")
+
     def _on_console(self, message: ConsoleMessage) -> None:
         evaluated = not message.location["url"]  # a script of a test, such as axe-core
-        if message.type in ("error", "warning") and not evaluated and not _ANSWERED.match(message.text):
+        told = _ANSWERED.match(message.text) or _UNFETCHED in message.text
+        if message.type in ("error", "warning") and not evaluated and not told:
             self.met.append(f"{message.type}: {message.text}")
 
 

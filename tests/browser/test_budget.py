@@ -13,6 +13,7 @@ from tests.browser.conftest import Visit
 from tests.browser.stack import ROOT
 from tests.browser.test_accessible import SIDEWAYS
 from tests.factories import Cast
+from tests.waiting import until
 from tests.webapp.rows import task
 
 KB = 1024
@@ -106,8 +107,7 @@ def test_a_kept_theme_is_there_before_anything_is_painted(visit: Visit, full: Bu
         ".observe({ type: 'paint', buffered: true });")  # fmt: skip
     page.goto(f"/b/{full.slug}/tasks")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-    page.wait_for_function("window.seen.size > 0")
-    assert page.evaluate("[...window.seen]") == ["dark"]
+    assert until(lambda: page.evaluate("[...window.seen]")) == ["dark"]
 
 
 @pytest.mark.parametrize("width", [360, 390, 720, 900, 1024, 1440, 2560])
