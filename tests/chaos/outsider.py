@@ -5,11 +5,16 @@ Its journal is the driver's: what it was answered counts, however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 import tests.failpoints  # noqa: F401 - it breaks this process where FAIL says
 from config import Config
@@ -30,15 +35,22 @@ def main() -> None:
     queue.connect(config.redis_url)
     task_types.load((MODULE,))
     rng = random.Random(os.getpid())
-    people = People(Journal(Path(os.environ["JOURNAL"])), admins(), rng, name=f"outsider-{os.getpid()}")
-    people.resume_all()
+    people = People(Journal(Path(os.environ["JOURNAL"])), _heard(admins), rng, name=f"outsider-{os.getpid()}")
+    _heard(people.resume_all)
     for number in itertools.count():
         if unfinished() < _BACKLOG:
             people.submit(rng.sample(_KINDS, len(_KINDS)))
         if number % 10 == 0:
-            people.resume_all()
+            _heard(people.resume_all)
             people.pause()
         time.sleep(0.05)
+
+
+def _heard(look: Callable[[], Any]) -> Any:
+    """What a look answers, however often its reply is lost. What else it may raise ends the process and fails the run."""
+    while True:
+        with contextlib.suppress(SQLAlchemyError):
+            return look()
 
 
 if __name__ == "__main__":

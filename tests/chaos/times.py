@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.chaos.evidence import Evidence
 from tests.chaos.figures import again, quantile
-from tests.chaos.stack import SCHEDULER, WORKER
 from tests.chaos.watcher import EVERY_SECONDS
 
 DEAD_HORSE = ("horse", "poison")
@@ -64,6 +63,6 @@ def exited_by_itself(evidence: Evidence) -> Iterator[dict[str, Any]]:
     broken = {pid for one in evidence.faults("failpoint") for pid in one["pids"]}
     outages = [(one["since"], one["till"]) for one in evidence.entries("outage", of="broker")]
     for one in evidence.entries("exited"):
-        explained = one["killed"] or one["pid"] in broken or one["module"] not in (WORKER, SCHEDULER)
+        explained = one["killed"] or one["pid"] in broken
         if not explained and not any(since <= one["at"] <= till + 5 for since, till in outages):
             yield one
