@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _heard(look: Callable[[], Any]) -> Any:
-    """What a look answers, however often its reply is lost. What else it may raise ends the process and fails the run."""
+    """What a look answers, however often its reply is lost. Anything else that it raises fails the run."""
     while True:
         with contextlib.suppress(SQLAlchemyError):
             return look()
