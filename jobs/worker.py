@@ -95,8 +95,9 @@ class TurnWorker(Worker):
             at_once.delete(job.key)
             at_once.lrem(from_queue.intermediate_queue_key, 1, job.id)
             at_once.hset(self.key, "state", self.get_state())
-            *_, is_new = at_once.execute()
-        if is_new:
+            at_once.sismember(REDIS_WORKER_KEYS, self.key)
+            *_, is_known = at_once.execute()
+        if not is_known:
             self._beats_again_at = 0.0  # Redis has forgotten us: the next heartbeat tells it again
 
     def _take(self, turn: tuple[int, str, str], then: Callable[[], None]) -> None:

@@ -331,14 +331,18 @@ def test_what_a_handler_leaves_running_ends_with_its_turn(db: Session, cast: Cas
     until(lambda: not Path(f"/proc/{daemon}").exists(), seconds=5)
 
 
-def test_a_worker_registers_again_when_redis_forgot_it(db: Session, cast: Cast, start: Start) -> None:
+@pytest.mark.parametrize("then", ["then all is quiet", "then RQ writes its state"])
+def test_a_worker_registers_again_when_redis_forgot_it(db: Session, cast: Cast, start: Start, then: str) -> None:
     start("worker", "default")
     redis = queue.connection()
-    name = until(lambda: redis.smembers("rq:workers"))
+    (name,) = names = until(lambda: redis.smembers("rq:workers"))
+    until(lambda: redis.hget(name, "state") == b"idle")
     redis.flushall()
+    if then == "then RQ writes its state":  # as it was about to
+        redis.hset(name, "state", "idle")
     id_ = submit("test.note", business="acme")
     until(lambda: state(id_) == "completed")
-    until(lambda: redis.smembers("rq:workers") == name)
+    until(lambda: redis.smembers("rq:workers") == names, seconds=5)  # not only when its wait for a turn ends
 
 
 def test_an_end_that_the_database_refuses_fails_its_task_and_no_other(db: Session, cast: Cast, work: Work) -> None:
