@@ -74,6 +74,13 @@ def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     assert [one for one in differences if getattr(one[1], "name", None) not in same] == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_new_database_of_sqlite_has_small_pages_and_a_write_ahead_log(engine: Engine) -> None:
+    with engine.connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("page_size", "journal_mode")]
+    assert found == [2048, "wal"]
+
+
 def test_migrating_twice_changes_nothing(engine: Engine, cast: Cast) -> None:
     migrate(engine)
     with transaction(read_only=True) as session:
