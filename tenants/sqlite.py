@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 
 _PATIENCE_SECONDS = 10  # for the write lock
-# The size of a page counts when a database is made, before it has a journal. A submit writes eleven pages, most of them of
-# indexes: small ones are written sooner, and only many tasks at once take a little longer.
+# The size of a page counts when a database is made, before it has a journal. A submit writes eleven pages, most of them
+# of indexes: small ones are written sooner, and only many tasks at once take a little longer.
 _ALWAYS = {"page_size": "2048", "journal_mode": "WAL", "foreign_keys": "ON"}
 _USUALLY = {
     "busy_timeout": str(_PATIENCE_SECONDS * 1000),
