@@ -18,23 +18,25 @@ from tenants.database import transaction
 from tenants.models import Role, User
 from tenants.permissions import Actor
 
-_BUSINESS = sluice.BUSINESSES[0]
+_BUSINESS, _ELSEWHERE = sluice.BUSINESSES[:2]
 _VACUUM_SECONDS = 30
 _NOT_VACUUMED = text("SELECT vacuum_count = 0 FROM pg_stat_user_tables WHERE relname = 'tasks'")
 ready = sluice.ready
 
 
 def prepare_pause() -> dict[str, int]:
-    """Ada, who runs the business, and Ben, who floods it; their ids, and that of the business."""
+    """Ada, who runs the business, and Ben, who floods it; their ids, that of the business and that of another."""
     with transaction() as session:
-        business = businesses.find(session, _BUSINESS)
+        business, elsewhere = (businesses.find(session, slug) for slug in (_BUSINESS, _ELSEWHERE))
         assert business
+        assert elsewhere
         people = {name: User(email=f"{name}@example.com", name=name, password_hash="-") for name in ("ada", "ben")}  # noqa: S106
         session.add_all(people.values())
         session.flush()
         members.add(session, business, people["ada"], Role.ADMIN)
         members.add(session, business, people["ben"])
-        return {"business": business.id, **{name: user.id for name, user in people.items()}}
+        ids = {name: user.id for name, user in people.items()}
+        return {"business": business.id, "elsewhere": elsewhere.id, **ids}
 
 
 def flood(business: int, user: int, first: int, count: int) -> None:
