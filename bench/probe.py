@@ -1,6 +1,7 @@
 """Times the claims of a worker from outside: a task module that registers no task, but listens to SQLAlchemy.
 
-Each claim becomes 16 bytes in a file in memory: when it was sent, and how long its statements took, in microseconds.
+Each claim becomes 24 bytes in a file in memory: when it was sent, how long its statements took, in microseconds, and
+for which business.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bench import witness
 
 _PATH = os.environ.get("BENCH_CLAIMS", os.devnull)
 _file = os.open(_PATH, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)  # before any fork
-_SIXTEEN_BYTES = struct.Struct("<QQ")
+_RECORD = struct.Struct("<QQQ")
 
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -25,18 +26,19 @@ def _sent(connection: Connection, *_: Any) -> None:
 
 
 @event.listens_for(Engine, "after_cursor_execute")
-def _answered(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+def _answered(connection: Connection, _cursor: Any, statement: str, _sent: Any, context: Any, _many: bool) -> None:
     """A claim may be of several statements: those that look how far it goes count, too."""
     if _is_claim(statement) or _is_look(statement):
         sent = connection.info["bench sent"]
-        first, took = connection.info.get("bench claim", (sent, 0))
-        connection.info["bench claim"] = first, took + witness.now() - sent
+        first, took, _ = connection.info.get("bench claim", (sent, 0, 0))
+        business = context.compiled_parameters[0]["business"]
+        connection.info["bench claim"] = first, took + witness.now() - sent, business
 
 
 @event.listens_for(Engine, "commit")
 def _committed(connection: Connection) -> None:
     if claim := connection.info.pop("bench claim", None):
-        os.write(_file, _SIXTEEN_BYTES.pack(*claim))
+        os.write(_file, _RECORD.pack(*claim))
 
 
 @event.listens_for(Engine, "rollback")
@@ -56,6 +58,6 @@ def _is_look(statement: str) -> bool:
     return statement.startswith("SELECT tasks.next_try_at, tasks.id") and "task_type" not in statement
 
 
-def read(path: Path) -> list[tuple[int, int]]:
-    """When each claim was sent, and the microseconds it took."""
-    return [(sent, took) for sent, took in _SIXTEEN_BYTES.iter_unpack(path.read_bytes())]
+def read(path: Path) -> list[tuple[int, int, int]]:
+    """When each claim was sent, the microseconds it took, and whose it was."""
+    return [(sent, took, business) for sent, took, business in _RECORD.iter_unpack(path.read_bytes())]

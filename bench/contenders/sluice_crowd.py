@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 from sqlalchemy import Executable, exists, select, text
@@ -46,10 +47,11 @@ def flood(business: int, user: int, first: int, count: int) -> None:
     sluice.wake([business])
 
 
-def healthy(business: int, user: int, first: int, count: int) -> None:
-    """So many tasks of no length, of one user, and a wake."""
-    sluice.add(((business, number) for number in range(first, first + count)), user_id=user)
-    sluice.wake([business])
+def healthy(user: int, first: int, count: int, *ids: int) -> None:
+    """So many tasks of no length, of one user, in each of these businesses, and the wakes."""
+    numbers = itertools.count(first)
+    sluice.add(((one, next(numbers)) for one in ids for _ in range(count)), user_id=user)
+    sluice.wake([*ids])
 
 
 def pause(business: int, ada: int, ben: int) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from bench.starts import Void
 CONTENDERS = SLUICE
 MAX_ROUNDS = 3
 _FLOOD, _BEFORE, _BEHIND, _AFTER = 0, 1_000_000, 1_100_000, 1_200_000  # first numbers
-_WINDOWS = 4  # of claims here, and as many of claims elsewhere between them
 
 
 def measure(arena: Arena) -> dict[str, float]:
@@ -38,7 +38,7 @@ class _Story:
         before = self._claims_of_others(_BEFORE)
         self._ask("flood", self._ids["business"], self._ids["ben"], _FLOOD, self._flood)
         self._arena.wait_for(2 * self._compared + 10)
-        self._healthy(_BEHIND, self._others)
+        self._healthy(_BEHIND, self._others, self._ids["business"])
         figures = self._pause()
         after = self._claims_of_others(_AFTER)
         if all(before) and all(after):
@@ -57,7 +57,7 @@ class _Story:
         late = [at for at in self._arena.starts.of(range(self._flood)) if at > answered]
         if late:
             raise Void(f"{len(late)} tasks of the paused user began after the answer")
-        starts, took = self._arena.starts.of(behind), self._claims_since(called)
+        starts, took = self._arena.starts.of(behind), self._claims_since(called, self._ids["business"])
         return {
             "pause_ms": (answered - called) / 1000,
             "healthy_ms": (starts[0] - called) / 1000,
@@ -72,27 +72,23 @@ class _Story:
         first = next(at for at in self._arena.starts.of(ours) if at > called)
         return {"resume_ms": (answered - called) / 1000, "resumed_ms": (first - called) / 1000}
 
-    def _healthy(self, first: int, count: int, where: str = "business") -> None:
-        """So many tasks of others."""
-        self._ask("healthy", self._ids[where], self._ids["ada"], first, count)
+    def _healthy(self, first: int, count: int, *ids: int) -> Sequence[int]:
+        """So many tasks of others in each of these businesses; all their numbers."""
+        self._ask("healthy", self._ids["ada"], first, count, *ids)
+        return range(first, first + count * len(ids))
 
     def _claims_of_others(self, first: int) -> tuple[float, float]:
-        """The median milliseconds of claims, and of those elsewhere, while nothing of the flood may start; 0 if none.
+        """The median milliseconds of claims while nothing of the flood may start, here and elsewhere; 0 if none.
 
-        Minutes differ by more than a pause costs: so in turns, in the same seconds.
+        Workers take turns for the one and the other: minutes differ by more than a pause costs.
         """
-        took: dict[str, list[float]] = {"business": [], "elsewhere": []}
-        count = self._compared // _WINDOWS
-        for number, where in enumerate([*took] * _WINDOWS):
-            since, start = witness.now(), first + number * count
-            self._healthy(start, count, where)
-            self._arena.wait_for_these(range(start, start + count))
-            took[where] += self._claims_since(since)
-        here, elsewhere = (statistics.median(each) if each else 0.0 for each in took.values())
+        since, ids = witness.now(), (self._ids["business"], self._ids["elsewhere"])
+        self._arena.wait_for_these(self._healthy(first, self._compared, *ids))
+        here, elsewhere = (statistics.median(self._claims_since(since, one) or [0.0]) for one in ids)
         return here, elsewhere
 
-    def _claims_since(self, since: int) -> list[float]:
-        return [took / 1000 for sent, took in probe.read(self._claims) if sent >= since]
+    def _claims_since(self, since: int, business: int) -> list[float]:
+        return [took / 1000 for sent, took, whose in probe.read(self._claims) if sent >= since and whose == business]
 
     def _ask(self, verb: str, *numbers: int) -> Any:
         return self._arena.ask(verb, *numbers, module="sluice_crowd")
