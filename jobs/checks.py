@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jobs import payloads, task_types
 from tenants.errors import Invalid
@@ -37,8 +36,7 @@ def check_ref(ref: object) -> None:
         raise BadRef(field="ref")
 
 
-@dataclass(frozen=True)
-class New:
+class New(NamedTuple):
     """What a submit asks for."""
 
     task_type: str

@@ -93,17 +93,27 @@ def _check_shape(value: Any) -> None:
     """
     size, depth, level = 0, 0, [value]
     while level:
-        texts = [one for one in level if isinstance(one, str)]
-        nested = [one for one in level if isinstance(one, (dict, list, tuple))]
-        if any("\x00" in text for text in texts):
-            raise ValueError("a NUL character cannot be stored")
+        nested = []
+        for one in level:
+            size += _size(one)
+            if size > MAX_BYTES:
+                raise ValueError(_TOO_MUCH)
+            if isinstance(one, (dict, list, tuple)):
+                nested.append(one)
         if nested and depth == MAX_DEPTH:
             raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
-        digits = sum(one.bit_length() // 4 for one in level if isinstance(one, int))
-        size += digits + sum(map(len, texts)) + sum(map(len, nested))
-        if size > MAX_BYTES:
-            raise ValueError(_TOO_MUCH)
         depth, level = depth + 1, [inner for one in nested for inner in _inside(one)]
+
+
+def _size(one: Any) -> int:
+    """How much it takes at least, without what stands in it."""
+    if isinstance(one, str):
+        if "\x00" in one:
+            raise ValueError("a NUL character cannot be stored")
+        return len(one)
+    if isinstance(one, int):
+        return one.bit_length() // 4
+    return len(one) if isinstance(one, (dict, list, tuple)) else 0
 
 
 def _inside(nested: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[Any]:

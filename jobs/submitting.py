@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -187,7 +187,7 @@ def _check_many(new: New, many: list[dict[str, Any]]) -> list[str]:
     type_ = task_types.get(new.task_type)
     encoded = [payloads.check(type_, one) for one in many]
     if many:
-        checks.check_new(type_, replace(new, payload=many[0]))
+        checks.check_new(type_, new._replace(payload=many[0]))
     return encoded
 
 

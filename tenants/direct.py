@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,11 +30,11 @@ def write(statement: UpdateBase, values: Mapping[str, Any]) -> Sequence[Any]:
     """
     engine = bound()
     text, sent = _said(engine.dialect, statement, values)
-    alone = sqlite.alone if engine.dialect.name == "sqlite" else _autocommit
+    alone = sqlite.alone if engine.dialect.name == "sqlite" else _by_itself
     driver: Any = engine.dialect.loaded_dbapi
     try:
-        with contextlib.closing(engine.raw_connection()) as lent, alone(engine, lent):
-            return _send(lent, text, sent)
+        with contextlib.closing(engine.raw_connection()) as lent:
+            return alone(engine, lent, lambda: _send(lent, text, sent))
     except driver.Error as error:
         raise DBAPIError.instance(
             text, sent, error, driver.Error, hide_parameters=engine.hide_parameters, dialect=engine.dialect
@@ -50,13 +50,12 @@ def _send(lent: PoolProxiedConnection, text: str, sent: Any) -> Sequence[Any]:
         cursor.close()  # interrupted between the two, it would hold SQLite's lock for as long as somebody has the error
 
 
-@contextlib.contextmanager
-def _autocommit(_engine: Engine, lent: PoolProxiedConnection) -> Iterator[None]:
+def _by_itself(_engine: Engine, lent: PoolProxiedConnection, write: Callable[[], Sequence[Any]]) -> Sequence[Any]:
     """The pool makes an end of it (`database._end_autocommit`), since here an interrupt might come first."""
     driver: Any = lent.dbapi_connection
     driver.autocommit = True
     try:
-        yield
+        return write()
     except BaseException as error:
         lent.invalidate(error if isinstance(error, Exception) else None)
         raise

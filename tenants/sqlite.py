@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, PoolProxiedConnection, event
 
+_Answer = TypeVar("_Answer")
 _PATIENCE_SECONDS = 10  # for the write lock
 # The size of a page counts when a database is made, before it has a journal. A submit writes eleven pages, most of them
 # of indexes: small ones are written sooner, and only many tasks at once take a little longer.
@@ -28,12 +28,10 @@ def prepare(engine: Engine) -> None:
     event.listen(engine, "begin", _begin)
 
 
-@contextlib.contextmanager
-def alone(engine: Engine, lent: PoolProxiedConnection) -> Iterator[None]:
+def alone(engine: Engine, lent: PoolProxiedConnection, write: Callable[[], _Answer]) -> _Answer:
     """Let the lent connection run one statement that writes, as durable and as patient as a transaction."""
     _set(lent, _USUALLY, lent.execute)
-    with _turnstile(engine, lent):
-        yield
+    return _at_turnstile(engine, lent, lambda _: write())
 
 
 def _set_up(dbapi: Any, _record: Any) -> None:
@@ -62,10 +60,13 @@ def _begin(connection: Connection) -> None:
     if options.get("patience"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # at the door it might wait longer
         return
-    with _turnstile(connection.engine, lent) as door:
+
+    def begin(door: int) -> None:
         if options.get("claims"):
             fcntl.flock(door, fcntl.LOCK_UN)
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    _at_turnstile(connection.engine, lent, begin)
 
 
 def _set(lent: PoolProxiedConnection, wanted: dict[str, str], execute: Callable[[str], Any]) -> None:
@@ -77,9 +78,8 @@ def _set(lent: PoolProxiedConnection, wanted: dict[str, str], execute: Callable[
         lent.info["pragmas"] = wanted
 
 
-@contextlib.contextmanager
-def _turnstile(engine: Engine, lent: PoolProxiedConnection) -> Iterator[int]:
-    """One door before the write lock, so that a pause never starves behind busy claimers."""
+def _at_turnstile(engine: Engine, lent: PoolProxiedConnection, act: Callable[[int], _Answer]) -> _Answer:
+    """Do it at the one door before the write lock, so that a pause never starves behind busy claimers."""
     door = lent.info.get("door")
     if door is None:  # one for each connection: threads that share one would not keep each other out
         path = engine.url.database
@@ -87,7 +87,7 @@ def _turnstile(engine: Engine, lent: PoolProxiedConnection) -> Iterator[int]:
         door = lent.info["door"] = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(door, fcntl.LOCK_EX)
-        yield door
+        return act(door)
     finally:
         fcntl.flock(door, fcntl.LOCK_UN)
 

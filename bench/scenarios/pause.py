@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ class _Story:
         first = next(at for at in self._arena.starts.of(ours) if at > called)
         return {"resume_ms": (answered - called) / 1000, "resumed_ms": (first - called) / 1000}
 
-    def _healthy(self, first: int, count: int, *ids: int) -> Sequence[int]:
+    def _healthy(self, first: int, count: int, *ids: int) -> range:
         """So many tasks of others in each of these businesses; all their numbers."""
         self._ask("healthy", self._ids["ada"], first, count, *ids)
         return range(first, first + count * len(ids))

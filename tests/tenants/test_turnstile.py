@@ -48,7 +48,7 @@ def test_people_pass_claimers_at_the_turnstile(engine: Engine) -> None:
 
 
 def test_a_turnstile_that_nobody_stands_in_is_found(engine: Engine) -> None:
-    bug = Mutant("an open door", "tenants.sqlite:_turnstile", "fcntl.flock(door, fcntl.LOCK_EX)", "pass")
+    bug = Mutant("an open door", "tenants.sqlite:_at_turnstile", "fcntl.flock(door, fcntl.LOCK_EX)", "pass")
     with planted(bug) as calls, pytest.raises(AssertionError):
         people_pass_claimers(engine, seconds=1.0)
     assert calls, "what finds it has come by the bug"
