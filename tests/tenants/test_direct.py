@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,41 @@ def rename(cast: Cast, to: str) -> Sequence[Any]:
 def name(cast: Cast) -> str | None:
     with transaction(read_only=True) as session:
         return session.scalar(select(Business.name).where(Business.id == cast.acme.id))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_connection_that_stays_lent_is_in_nobodys_way_and_is_closed_with_the_others(
+    engine: Engine, cast: Cast
+) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(rename, cast, f"Name {number}") for number in range(100)]:
+            done.result()
+    assert engine.pool.checkedout() in (1, 2)  # type: ignore[attr-defined]
+    with transaction() as session:
+        session.execute(_RENAME, {"business": cast.acme.id, "to": "Somebody's"})
+    with contextlib.closing(sqlite3.connect(str(engine.url.database))) as other:
+        busy, *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert not busy, "it reads an old state still"
+    engine.dispose()
+    open_files = {os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()}
+    assert [file for file in open_files if str(engine.url.database) in file] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_fork_takes_no_connection_along(engine: Engine, cast: Cast) -> None:
+    with contextlib.closing(engine.raw_connection()) as lent:
+        driver: Any = lent.driver_connection
+    said: list[str] = []
+    driver.set_trace_callback(said.append)
+    rename(cast, "The parent's")
+    assert said
+    said.clear()
+    if (child := os.fork()) == 0:
+        with contextlib.suppress(BaseException):
+            rename(cast, "The child's")
+            os._exit(len(said))
+        os._exit(99)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, "the child wrote by its parent's connection"
+    assert name(cast) == "The child's"
+    assert rename(cast, "The parent's again") == [("The parent's again",)]
