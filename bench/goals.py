@@ -107,7 +107,7 @@ GOALS: Sequence[Goal] = [
     *_on_both("6", "resume answers, ms", "pause", "resume_ms", 150),
     *_on_both("6", "first healthy task after the pause, ms", "pause", "healthy_ms", 1000),
     *_on_both("6", "longest claim meanwhile, ms", "pause", "claim_max_ms", 20),
-    *_on_both("6", "claims of others once settled / before", "pause", "settled_claim_ratio", 1.1),
+    *_on_both("6", "claims of others once settled / where nothing is paused", "pause", "settled_claim_ratio", 1.1),
     *_on_both("7", "first start after the resume, ms", "pause", "resumed_ms", 1000),
     *_on_both("8", "19 businesses beside a flood / alone x 20/19", "fairness", "slowdown", 1.2),
     *_on_both("9", "page of tasks p95, ms", "pages", "p95_ms", 25),

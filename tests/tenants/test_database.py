@@ -76,9 +76,10 @@ def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_new_database_of_sqlite_has_small_pages_and_a_write_ahead_log(engine: Engine) -> None:
+    asked = ("page_size", "journal_mode", "wal_autocheckpoint")
     with engine.connect() as connection:
-        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("page_size", "journal_mode")]
-    assert found == [2048, "wal"]
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+    assert found == [2048, "wal", 4000]
 
 
 def test_migrating_twice_changes_nothing(engine: Engine, cast: Cast) -> None:
