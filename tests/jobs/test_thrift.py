@@ -105,7 +105,7 @@ def commands(url: str) -> int:
 
 
 def heartbeats(url: str) -> int:
-    """How many there were: nothing else asks Redis whether it knows a worker."""
+    """How many there were: nothing else tells Redis how long to remember a worker."""
     with Redis.from_url(url) as redis:
         told: Any = redis.info("commandstats")
-        return int(told["cmdstat_sismember"]["calls"])
+        return int(told["cmdstat_expire"]["calls"])
