@@ -119,6 +119,15 @@ def test_it_does_not_open_over_a_dialog(ada: Page) -> None:
     expect(ada.locator("#palette")).to_be_hidden()
 
 
+def test_words_typed_before_htmx_has_seen_the_page_are_searched_for(ada: Page) -> None:
+    ada.add_init_script("const soon = setTimeout; setTimeout = (act, ms = 1500) => soon(act, ms)")
+    ada.reload()
+    ada.keyboard.press("Control+k")
+    ada.keyboard.type("pau zzz")
+    expect(option(ada, "Search tasks for “pau zzz”")).to_be_visible()
+    expect(option(ada, "Account")).to_have_count(0)
+
+
 def test_nothing_fits(ada: Page, visit: Visit) -> None:
     ben = visit("ben")
     ben.goto("/b/acme/background-tasks")

@@ -9,9 +9,18 @@ function openPalette() {
   goes = false;
   $("palette").showModal();
   $("palette-q").focus();
-  // Not by an event: htmx may not have seen the field yet when a page is young.
-  htmx.ajax("GET", $("palette-q").getAttribute("hx-get"), { source: "#palette-q", target: "#palette-list", swap: "outerMorph" });
+  ask();
   tell();
+}
+let asks = 0; // the timer that waits for a pause in typing
+on("input", ({ target }) => {
+  if (target.id !== "palette-q") return;
+  clearTimeout(asks);
+  asks = setTimeout(ask, 100);
+});
+function ask() { // not by hx-trigger: words typed on a young page, which htmx has not seen yet, would be lost
+  const event = new Event("input"); // what Try again repeats
+  htmx.ajax("GET", $("open-palette").href, { source: "#palette-q", target: "#palette-list", swap: "outerMorph", event });
 }
 function choose(one) {
   chosen()?.setAttribute("aria-selected", "false");
