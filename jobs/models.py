@@ -1,4 +1,7 @@
-"""The tables of what runs: tasks, their attempts, entries and failures, and the pause registry."""
+"""The tables of what runs: tasks, their attempts, entries and failures, and the pause registry.
+
+`jobs.indexes` has their indexes. SQLite gives none of their ids to a second row, as the migrations say.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,8 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
-    Index,
     String,
     Text,
-    TextClause,
     UniqueConstraint,
     and_,
     bindparam,
@@ -24,32 +25,19 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
 )
 from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
 from jobs import task_types
 from jobs.states import WAITING, State
 from tenants.clock import UtcDateTime, clock
-from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned, ByteOrdered
+from tenants.database import Base, BigId, BusinessOwned, ByteOrdered
 from tenants.models import Business, User
 
 _STATES = ", ".join(f"'{state}'" for state in State)
 # Written in a way of its own: PostgreSQL never takes an index of lists for a claim then, even without statistics.
-_WAITS = text("state || '' IN ('paused', 'pending')")
-_IS_FINAL = text("state IN ('canceled', 'completed', 'failed')")
+WAITS = "state || '' IN ('paused', 'pending')"
 UNGROUPED = 0  # the `failure_id` of what has failed and is in no group of failures yet
-
-
-_CLAIM_ORDER = ("business_id", "queue", text("priority DESC"), "next_try_at", "id")
-
-
-def _waits(and_so: str) -> TextClause:
-    return text(f"{_WAITS.text} AND {and_so}")
-
-
-def _partial(name: str, *columns: Any, where: TextClause) -> Index:
-    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 def sort_title(title: str | None, task_type: str) -> str:
@@ -115,7 +103,7 @@ class Task(BusinessOwned, Base):
     @functools.cache
     def waits(cls) -> ColumnElement[bool]:
         """The task is pending or paused, as lists ask for it: only they may use the indexes of what waits."""
-        return literal_column(f"tasks.{_WAITS.text}")  # without a type, or SQLite gets "= 1" after it
+        return literal_column(f"tasks.{WAITS}")  # without a type, or SQLite gets "= 1" after it
 
     @classmethod
     @functools.cache  # a page of tasks has forty of these
@@ -165,34 +153,6 @@ class Task(BusinessOwned, Base):
             "ELSE claim_token IS NULL END",
             name="token_while_running",
         ),
-        Index("ix_tasks_user", "business_id", "user_id", "created_at", "id"),
-        Index("ix_tasks_type", "business_id", "task_type", "created_at", "id"),
-        Index("ix_tasks_title", "business_id", "sort_title", "id"),
-        # Claims
-        _partial("ix_tasks_pending", *_CLAIM_ORDER, where=text("state = 'pending'")),
-        _partial("ix_tasks_paused", *_CLAIM_ORDER, where=text("state = 'paused'")),
-        _partial("ix_tasks_leased", "lease_until", where=text("lease_until IS NOT NULL")),
-        _partial("ix_tasks_cancelling", "business_id", "id", where=text("state = 'cancelling'")),
-        _partial("ix_tasks_unique_key", "business_id", "unique_key", "id", where=text("unique_key IS NOT NULL")),
-        _partial("ix_tasks_undo", "undo_until", where=text("undo_until IS NOT NULL")),
-        # Links
-        _partial("ix_tasks_parent", "business_id", "parent_id", where=text("parent_id IS NOT NULL")),
-        _partial("ix_tasks_rerun", "business_id", "rerun_of", where=text("rerun_of IS NOT NULL")),
-        _partial("ix_tasks_ref", "business_id", "ref", "id", where=text("ref IS NOT NULL")),
-        # Lists: what waits, which a claim takes out again, and what is final, which is written once
-        _partial("ix_tasks_waiting", "business_id", "id", where=_WAITS),
-        _partial("ix_tasks_waiting_created", "business_id", "created_at", "id", where=_WAITS),
-        _partial("ix_tasks_waiting_type", "business_id", "task_type", "id", where=_WAITS),
-        _partial("ix_tasks_waiting_title", "business_id", "sort_title", "id", where=_waits("title IS NOT NULL")),
-        _partial("ix_tasks_waiting_untitled", "business_id", "id", where=_waits("title IS NULL")),
-        _partial("ix_tasks_waiting_priority", "business_id", "priority", "id", where=_waits("priority <> 0")),
-        _partial("ix_tasks_waiting_attempts", "business_id", "attempts", "id", where=_waits("attempts > 0")),
-        _partial("ix_tasks_final_created", "business_id", "created_at", "id", where=_IS_FINAL),
-        _partial("ix_tasks_final_state", "business_id", "state", "id", where=_IS_FINAL),
-        _partial(
-            "ix_tasks_failure", "business_id", "failure_id", "created_at", "id", where=text("failure_id IS NOT NULL")
-        ),
-        NEVER_REUSED,
     )
 
 
@@ -218,7 +178,6 @@ class Attempt(BusinessOwned, Base):
         ForeignKeyConstraint(
             ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_attempts_task"
         ),
-        NEVER_REUSED,
     )
 
 
@@ -238,8 +197,6 @@ class Entry(BusinessOwned, Base):
         ForeignKeyConstraint(
             ["business_id", "task_id"], ["tasks.business_id", "tasks.id"], ondelete="CASCADE", name="fk_entries_task"
         ),
-        Index("ix_entries_task", "business_id", "task_id", "id"),
-        NEVER_REUSED,
     )
 
 
@@ -268,8 +225,6 @@ class Failure(BusinessOwned, Base):
     __table_args__ = (
         UniqueConstraint("business_id", "task_type", "kind", "message"),
         CheckConstraint("state IN ('open', 'resolved', 'ignored')", name="state"),
-        Index("ix_failures_last", "business_id", "state", "last_at", "id"),
-        NEVER_REUSED,
     )
 
 
@@ -302,17 +257,7 @@ class Pause(Base):
         """Who said so; a pause that Sluice made by itself has nobody."""
         return self.creator.name if self.creator else "Sluice"
 
-    __table_args__ = (
-        CheckConstraint("user_id IS NOT NULL OR task_type IS NOT NULL", name="target"),
-        Index(
-            "ix_pauses_unsettled",
-            "business_id",
-            sqlite_where=text("settled_at IS NULL"),
-            postgresql_where=text("settled_at IS NULL"),
-        ),
-        Index("ix_pauses_business_id", "business_id", "id"),
-        NEVER_REUSED,
-    )
+    __table_args__ = (CheckConstraint("user_id IS NOT NULL OR task_type IS NOT NULL", name="target"),)
 
 
 class Limit(BusinessOwned, Base):
@@ -326,13 +271,6 @@ class Limit(BusinessOwned, Base):
 
     __table_args__ = (
         CheckConstraint("max_running >= 0", name="max_running"),
-        Index(
-            "uq_limits_business",
-            "business_id",
-            unique=True,
-            sqlite_where=text("task_type IS NULL"),
-            postgresql_where=text("task_type IS NULL"),
-        ),
         UniqueConstraint("business_id", "task_type"),
     )
 
@@ -363,13 +301,6 @@ class Schedule(BusinessOwned, Base):
         CheckConstraint("(cron IS NULL) <> (interval_seconds IS NULL)", name="rhythm"),
         CheckConstraint("catch_up IN ('one', 'none', 'all')", name="catch_up"),
         CheckConstraint("overlap IN ('skip', 'queue')", name="overlap"),
-        Index(
-            "ix_schedules_next",
-            "next_at",
-            sqlite_where=text("next_at IS NOT NULL"),
-            postgresql_where=text("next_at IS NOT NULL"),
-        ),
-        NEVER_REUSED,
     )
 
 
@@ -405,7 +336,6 @@ class Firing(BusinessOwned, Base):
             ondelete="CASCADE",
             name="fk_firings_schedule",
         ),
-        NEVER_REUSED,
     )
 
 
@@ -423,4 +353,4 @@ class SavedView(BusinessOwned, Base):
     is_shared: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
 
-    __table_args__ = (UniqueConstraint("business_id", "user_id", "view", "name"), NEVER_REUSED)
+    __table_args__ = (UniqueConstraint("business_id", "user_id", "view", "name"),)

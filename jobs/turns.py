@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -83,6 +84,7 @@ class _Turn:
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._ends_at = time.monotonic() + settings.slice_seconds
+        self._calls_at = time.monotonic() + _ALONE_SECONDS  # for help, once
         self._unbegun: deque[Claim] = deque()
         self._ended: list[Ended] = []
         self._running: tuple[Claim, TaskContext] | None = None
@@ -185,6 +187,7 @@ class _Turn:
                 self.perform(*begun)
             if not self.exchange():
                 return
+            self.call_for_help()
 
     def next(self) -> tuple[Claim, TaskContext, Call] | None:
         """The next task to begin; None when the claims are used up, given back by `keep`, or cannot be trusted."""
@@ -231,6 +234,14 @@ class _Turn:
         self._board.begin(claim.id, claim.attempt, self._sent_at, now + timeout if timeout else 0.0)
         return now
 
+    def call_for_help(self) -> None:
+        """Once in a turn, when it goes on for longer than a moment: whether there is work for others, too."""
+        with self._lock:
+            if time.monotonic() < self._calls_at:
+                return
+            self._calls_at = math.inf
+        self.call_for_more()
+
     def call_for_more(self, *, is_last: bool = False) -> None:
         """Queue another turn if more is ready, for an idle worker to join at once or to go on.
 
@@ -252,13 +263,14 @@ class _Turn:
             queue.quietly(queue.wake_now, self.business_id, self.name)
 
     def keep(self) -> None:
-        """Call for help, if there is more to do; then, while one handler runs long, let nothing wait behind it.
+        """While a handler runs long, call for help and let nothing wait behind it.
 
-        A turn that is over in no time needs no help, nor the second connection that a look beside it takes.
+        Between quick tasks the turn calls by itself: a look beside it takes a second connection, and its memory.
         """
-        if not self.over.wait(_ALONE_SECONDS):
-            self.call_for_more()
+        if not self.over.wait(_ALONE_SECONDS) and self._usual_seconds is None:
+            self.call_for_help()
         while not self.over.wait(_TICK_SECONDS):
+            self.call_for_help()
             with self._lock:
                 if self._running is None:
                     continue

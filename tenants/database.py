@@ -50,10 +50,6 @@ _NAMES = {
 }
 
 
-# SQLite would give the id of a deleted last row to the next one, and with it what belongs to that id elsewhere.
-NEVER_REUSED = {"sqlite_autoincrement": True}
-
-
 class Base(DeclarativeBase):
     """The base of every table, in both packages."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, String, Text, U
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from tenants.clock import UtcDateTime, clock
-from tenants.database import NEVER_REUSED, Base, BigId, BusinessOwned, ByteOrdered
+from tenants.database import Base, BigId, BusinessOwned, ByteOrdered
 
 
 def _default_sort_name(context: Any) -> str:
@@ -41,8 +41,6 @@ class Business(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock())
     archived_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = NEVER_REUSED
-
 
 class User(Base):
     """A person who can log in."""
@@ -66,7 +64,7 @@ class User(Base):
         self.sort_name = name.lower()
         return name
 
-    __table_args__ = (Index("ix_users_name", "name"), Index("ix_users_sort_name", "sort_name", "id"), NEVER_REUSED)
+    __table_args__ = (Index("ix_users_name", "name"), Index("ix_users_sort_name", "sort_name", "id"))
 
 
 class Member(BusinessOwned, Base):
@@ -86,7 +84,6 @@ class Member(BusinessOwned, Base):
         UniqueConstraint("business_id", "user_id"),
         Index("ix_members_user_id", "user_id"),
         CheckConstraint("role IN ('member', 'admin', 'auditor')", name="role"),
-        NEVER_REUSED,
     )
 
 
@@ -104,8 +101,6 @@ class Login(Base):
     address: Mapped[str | None] = mapped_column(String(50))
 
     user: Mapped[User] = relationship(lazy="joined", innerjoin=True)
-
-    __table_args__ = NEVER_REUSED
 
 
 class AuditEntry(Base):
@@ -126,4 +121,4 @@ class AuditEntry(Base):
 
     user: Mapped[User | None] = relationship()
 
-    __table_args__ = (Index("ix_audit_entries_business_id_id", "business_id", "id"), NEVER_REUSED)
+    __table_args__ = (Index("ix_audit_entries_business_id_id", "business_id", "id"),)

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine
 
 from config import Config
-from jobs import models as _jobs_models  # noqa: F401 - fills the metadata
+from jobs import indexes as _indexes  # noqa: F401 - fills the metadata
 from tenants import models as _tenants_models  # noqa: F401
 from tenants.database import Base, engine_options, prepare
 

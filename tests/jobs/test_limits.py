@@ -118,6 +118,18 @@ def test_a_turn_that_has_more_to_do_than_one_long_task_calls_others_to_help(
     turn.join()
 
 
+def test_a_turn_that_has_many_short_tasks_calls_others_to_help(
+    db: Session, cast: Cast, work: Callable[..., None], notes: Notes
+) -> None:
+    add(db, cast.acme.id, 100, seconds=0.005)
+    queue.connection().flushall()
+    turn = threading.Thread(target=work, args=("default",))
+    turn.start()
+    until(lambda: queue.turns_queued("default"))
+    assert "pending" in look.scalars(select(Task.state))
+    turn.join()
+
+
 def test_a_place_that_a_turn_leaves_while_it_goes_on_with_another_type_is_offered_at_once(
     db: Session, cast: Cast, work: Callable[..., None], notes: Notes
 ) -> None:

@@ -39,5 +39,10 @@ def test_what_takes_tasks_has_loaded_nothing_of_logins_lists_and_servers(started
     assert modules & (LISTS | LOGINS | SERVERS) == set()
 
 
+def test_a_worker_has_loaded_no_other_database_than_its_own(started: dict[str, Any]) -> None:
+    if started["process"] == "jobs.worker":
+        assert [one for one in started["modules"] if one.startswith("sqlalchemy.dialects.")] == []
+
+
 def test_its_start_needs_no_more_memory_than_what_it_keeps(started: dict[str, Any]) -> None:
     assert started["VmHWM"] - started["VmRSS"] < FREED, "a peak lasts: it is what a machine must have for each worker"

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session
 
 from jobs import rehearsal, submit, submit_many, task_types, turns
+from jobs.models import Task
 from tests import look
 from tests.factories import Cast
 from tests.waiting import until
@@ -38,6 +39,21 @@ def test_a_turn_of_one_short_task_has_one_connection_and_few_heartbeats(
     assert len(set(horses)) == _TASKS + 1
     assert [connections[horse] for horse in horses].count(1) > _TASKS / 2, "the rest had a slow moment"
     assert heartbeats(valkey) - before <= 1 + (time.monotonic() - began) / 5
+
+
+def test_a_turn_of_many_short_tasks_has_one_connection_too(
+    db: Session, cast: Cast, start: Callable[..., subprocess.Popen[bytes]], notes: Callable[[], list[list[str]]]
+) -> None:
+    """It looks between them whether others could help; only a long task needs somebody who looks beside it."""
+    start("worker", "default", TASK_MODULES="tests.task_types,tests.connections", SLICE_SECONDS="0.2")
+    submit_many("test.note", [{}] * 4_000, business="acme")
+    completed = select(func.count()).where(Task.state == "completed")
+    until(lambda: look.scalar(completed) == 4_000, seconds=60)
+    told = notes()
+    connections = Counter(line[2] for line in told if line[1] == "connected")
+    tasks = Counter(line[4] for line in told if line[1] == "acme")
+    busy = [horse for horse, count in tasks.items() if count > 400]
+    assert [connections[horse] for horse in busy].count(1) >= len(busy) / 2 > 0, "the rest had a slow moment"
 
 
 def test_a_spare_horse_asks_nothing_twice(engine: Engine, cast: Cast) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from jobs import indexes as _indexes  # noqa: F401 - they are a part of the models
 from jobs.models import Task
 from tenants.database import Base, migrate, on_commit, transaction
 from tenants.models import Business
@@ -72,6 +73,15 @@ def test_the_migrations_make_what_the_models_say(engine: Engine) -> None:
     # SQLite's indexes with an expression cannot be read back, so they look new.
     same = {"ix_tasks_pending", "ix_tasks_paused"} if engine.dialect.name == "sqlite" else set()
     assert [one for one in differences if getattr(one[1], "name", None) not in same] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_table_gives_the_id_of_a_deleted_row_again(engine: Engine) -> None:
+    """SQLite would give the last row's id, and what belongs to it elsewhere, to the next row."""
+    with engine.connect() as connection:
+        made = dict(connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'table'")).tuples().all())
+    without = {name for name, sql in made.items() if "AUTOINCREMENT" not in sql and not name.startswith("sqlite_")}
+    assert without == {"alembic_version", "limits"}, "nothing names a limit by its id"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
