@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from jobs import pauses, task_types, unfinished
 from jobs.judge import Target
-from jobs.models import Pause, Schedule
+from jobs.models import Pause
+from jobs.schedule_models import Schedule
 from tenants.errors import Invalid, NotFound
 from tenants.models import User
 from tenants.permissions import Actor, May

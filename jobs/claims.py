@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from jobs import judge, levels, limits, picks, records, settling, stretches
@@ -23,10 +23,10 @@ from jobs.models import Entry, Task
 from jobs.states import State
 from jobs.stretches import Passed
 from tenants.clock import clock
+from tenants.database import table
 from tenants.models import Business, User
 
-# Tables, not classes: the claim path makes no ORM objects.
-_tasks: Table = Task.__table__  # type: ignore[assignment]
+_tasks, _entries, _businesses, _users = map(table, (Task, Entry, Business, User))
 
 
 @dataclass
@@ -204,7 +204,7 @@ def held(session: Session, worker: str, pid: int, task_id: int, attempt: int) ->
 
 def _ready(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:
     """True of what is due, of one of these types."""
-    return and_(picks.of_types(business_id, name, types), Task.next_try_at <= levels.now())
+    return and_(picks.of_types(business_id, name, types), _tasks.c.next_try_at <= levels.now())
 
 
 def _lines(session: Session, business_id: int, ids: Sequence[int]) -> dict[int, int]:
@@ -212,9 +212,9 @@ def _lines(session: Session, business_id: int, ids: Sequence[int]) -> dict[int, 
     if not ids:
         return {}
     counted = session.execute(
-        select(Entry.task_id, func.count())
-        .where(Entry.business_id == business_id, Entry.task_id.in_(ids), Entry.kind != "event")
-        .group_by(Entry.task_id)
+        select(_entries.c.task_id, func.count())
+        .where(_entries.c.business_id == business_id, _entries.c.task_id.in_(ids), _entries.c.kind != "event")
+        .group_by(_entries.c.task_id)
     )
     return dict(counted.tuples().all())
 
@@ -252,9 +252,10 @@ def _as_time(raw: datetime | str) -> datetime:
 def look_up(session: Session, business_id: int, user_ids: set[int | None], known: Names) -> None:
     """Add the names that are not known yet."""
     if business_id not in known.businesses:
-        known.businesses[business_id] = str(session.scalar(select(Business.slug).where(Business.id == business_id)))
+        slug = select(_businesses.c.slug).where(_businesses.c.id == business_id)
+        known.businesses[business_id] = str(session.scalar(slug))
     if new := user_ids - known.users.keys() - {None}:
-        users = session.execute(select(User.id, User.email).where(User.id.in_(new)))
+        users = session.execute(select(_users.c.id, _users.c.email).where(_users.c.id.in_(new)))
         known.users.update(users.tuples().all())
 
 

@@ -13,8 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
 from jobs import payloads, queue, task_types
-from jobs.models import Firing, Schedule, Task
+from jobs.models import Task
 from jobs.rhythm import Rhythm
+from jobs.schedule_models import Firing, Schedule
 from jobs.states import FINAL
 from tenants.clock import clock
 from tenants.models import Business

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Index, Table, text
+from sqlalchemy import Index, text
 
-from jobs.models import WAITS, Entry, Failure, Limit, Pause, Schedule, Task
-from tenants.database import Base
+from jobs.models import WAITS, Entry, Failure, Limit, Pause, Task
+from jobs.schedule_models import Schedule
+from tenants.database import Base, table
 
 _CLAIM_ORDER = ("business_id", "queue", "priority DESC", "next_try_at", "id")
 _IS_FINAL = "state IN ('canceled', 'completed', 'failed')"
@@ -15,9 +16,9 @@ _IS_FINAL = "state IN ('canceled', 'completed', 'failed')"
 
 def _index(of: type[Base], name: str, *columns: str, where: str = "", unique: bool = False) -> None:
     """Over columns of a table, or over expressions of them; with `where` only over the rows of which it is true."""
-    table: Table = of.__table__  # type: ignore[assignment]
+    columns_of = table(of).c
     condition: dict[str, Any] = {f"{name}_where": text(where) for name in ("sqlite", "postgresql") if where}
-    Index(name, *(table.c.get(one, text(one)) for one in columns), unique=unique, **condition)
+    Index(name, *(columns_of.get(one, text(one)) for one in columns), unique=unique, **condition)
 
 
 _index(Task, "ix_tasks_user", "business_id", "user_id", "created_at", "id")

@@ -24,10 +24,12 @@ from jobs.context import TaskContext
 from jobs.models import Attempt, Task
 from jobs.records import Ended
 from jobs.states import State
-from tenants.database import transaction
+from tenants.database import table, transaction
 from tenants.errors import Conflict
 
 log = structlog.get_logger()
+
+_tasks, _attempts = table(Task), table(Attempt)
 
 _NEWS_SECONDS = 0.5
 _AGAIN_SECONDS = 0.2
@@ -206,9 +208,9 @@ class _Here:
         claim = ended.claim
         with transaction(claims=True) as session:
             records.record(session, [ended], self.worker)
-            state = session.scalar(select(Task.state).where(Task.id == claim.id))
-            number = Attempt.number == claim.attempt
-            written = session.scalar(select(Attempt).where(Attempt.task_id == claim.id, number))
+            state = session.scalar(select(_tasks.c.state).where(_tasks.c.id == claim.id))
+            mine = _attempts.c.task_id == claim.id, _attempts.c.number == claim.attempt
+            written = session.execute(select(_attempts.c.result, _attempts.c.error).where(*mine)).one_or_none()
             if state == State.PENDING:
                 queue.wake(session, claim.business_id, name)
         if state is None or written is None:  # it was taken away, and somebody deleted it
@@ -219,4 +221,4 @@ class _Here:
         """Leave no row; one that was interrupted meanwhile is Canceled."""
         with transaction() as session:
             records.cancel(session, records.held(claim.token, [claim.id]))
-            session.execute(delete(Task).where(Task.id == claim.id, Task.claim_token == claim.token))
+            session.execute(delete(_tasks).where(_tasks.c.id == claim.id, _tasks.c.claim_token == claim.token))

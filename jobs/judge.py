@@ -29,7 +29,9 @@ from sqlalchemy.orm import Session
 
 from jobs.models import Limit, Pause, Task
 from tenants.clock import clock
+from tenants.database import table
 
+_tasks, _pauses, _limits = map(table, (Task, Pause, Limit))
 CLAIM_VALID_SECONDS = 0.050  # a claimed task begins within this time of its claim, or is checked again
 
 _LOCK_CLASS = 0x51CE  # names our advisory locks on PostgreSQL; the second key is the business, 0 the installation
@@ -56,9 +58,9 @@ class Target:
         """The same in SQL. NULL-safe: a task without a user is nobody's."""
         about: list[ColumnElement[bool]] = []
         if self.user_id is not None:
-            about += [Task.user_id.is_not(None), Task.user_id == self.user_id]
+            about += [_tasks.c.user_id.is_not(None), _tasks.c.user_id == self.user_id]
         if self.task_type is not None:
-            about.append(Task.task_type == self.task_type)
+            about.append(_tasks.c.task_type == self.task_type)
         return and_(*about)
 
 
@@ -111,15 +113,15 @@ def _covering(targets: tuple[Target, ...]) -> ColumnElement[bool]:
     if len(both) > _FEW:
         found = [_pair().in_([f"{t.user_id}:{t.task_type}" for t in both])]
     if users:
-        found.append(and_(Task.user_id.is_not(None), Task.user_id.in_(users)))
+        found.append(and_(_tasks.c.user_id.is_not(None), _tasks.c.user_id.in_(users)))
     if types:
-        found.append(Task.task_type.in_(types))
+        found.append(_tasks.c.task_type.in_(types))
     return or_(*found) if found else false()
 
 
 def _pair() -> ColumnElement[str]:
     """Whose task it is and of which type, as one text: PostgreSQL plans many ORs for seconds, SQLite refuses them."""
-    return cast(func.coalesce(Task.user_id, 0), String) + ":" + Task.task_type
+    return cast(func.coalesce(_tasks.c.user_id, 0), String) + ":" + _tasks.c.task_type
 
 
 @functools.lru_cache(maxsize=256)
@@ -145,11 +147,11 @@ def _standing() -> CompoundSelect[Any]:
     is_open_now = case((is_open(), 1), else_=0)
     none = cast(null(), Integer)
     return union_all(
-        select(Pause.id, is_open_now, none, Pause.business_id, Pause.user_id, Pause.task_type).where(
-            Pause.settled_at.is_(None), touching(business_id)
+        select(_pauses.c.id, is_open_now, none, _pauses.c.business_id, _pauses.c.user_id, _pauses.c.task_type).where(
+            _pauses.c.settled_at.is_(None), touching(business_id)
         ),
-        select(none, none, Limit.max_running, Limit.business_id, none, Limit.task_type).where(
-            Limit.business_id == business_id
+        select(none, none, _limits.c.max_running, _limits.c.business_id, none, _limits.c.task_type).where(
+            _limits.c.business_id == business_id
         ),
     )
 
@@ -182,9 +184,9 @@ def one_at_a_time(session: Session, business_id: int) -> None:
 
 def is_open() -> ColumnElement[bool]:
     """True of a pause that counts now; one whose time is over needs no process to end it."""
-    return and_(Pause.ended_at.is_(None), or_(Pause.until.is_(None), Pause.until > clock()))
+    return and_(_pauses.c.ended_at.is_(None), or_(_pauses.c.until.is_(None), _pauses.c.until > clock()))
 
 
 def touching(business_id: int | SQLColumnExpression[int]) -> ColumnElement[bool]:
     """True of a pause of this business or of the whole installation."""
-    return or_(Pause.business_id.is_(None), Pause.business_id == business_id)
+    return or_(_pauses.c.business_id.is_(None), _pauses.c.business_id == business_id)

@@ -17,9 +17,11 @@ from sqlalchemy.orm import Session
 from jobs.models import Task
 from jobs.states import State
 from tenants.clock import clock
+from tenants.database import table
 
 MOST = 8  # priorities that are looked at one by one; what waits below them is walked in one go, due or not
 
+_tasks = table(Task)
 _FIRST = literal(1).label("place")
 
 
@@ -32,7 +34,7 @@ class Level:
 
     def holds(self) -> ColumnElement[bool]:
         """True of what waits there."""
-        return Task.priority < self.priority if self.is_rest else Task.priority == self.priority
+        return _tasks.c.priority < self.priority if self.is_rest else _tasks.c.priority == self.priority
 
 
 def due(session: Session, business_id: int, name: str) -> list[Level]:
@@ -64,16 +66,16 @@ def _of_one() -> Select[Any]:
 def _walk(top: Select[Any]) -> Select[Any]:
     """From the greatest priority that waits to the next one, by one look at the index each."""
     walk = top.cte("levels", recursive=True)
-    lower = _greatest(walk.c.business_id, Task.priority < walk.c.priority)
+    lower = _greatest(walk.c.business_id, _tasks.c.priority < walk.c.priority)
     more = walk.c.priority.is_not(None), walk.c.place < MOST
     levels = walk.union_all(select(walk.c.business_id, lower, walk.c.place + 1).where(*more))
-    at = _waiting(levels.c.business_id, Task.priority == levels.c.priority, Task.next_try_at <= now())
+    at = _waiting(levels.c.business_id, _tasks.c.priority == levels.c.priority, _tasks.c.next_try_at <= now())
     return select(levels.c.business_id, levels.c.priority, levels.c.place, Task.any_waits(*at).label("is_due"))
 
 
 def _greatest(business_id: Any, *where: ColumnElement[bool]) -> ScalarSelect[Any]:
-    return select(func.max(Task.priority)).where(*_waiting(business_id, *where)).scalar_subquery()
+    return select(func.max(_tasks.c.priority)).where(*_waiting(business_id, *where)).scalar_subquery()
 
 
 def _waiting(business_id: Any, *where: ColumnElement[bool]) -> tuple[ColumnElement[bool], ...]:
-    return Task.business_id == business_id, Task.queue == bindparam("name"), Task.stands(State.PENDING), *where
+    return _tasks.c.business_id == business_id, _tasks.c.queue == bindparam("name"), Task.stands(State.PENDING), *where

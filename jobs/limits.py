@@ -15,9 +15,11 @@ from jobs import judge, queue, task_types
 from jobs.judge import Standing
 from jobs.models import Limit, Task
 from tenants import audit
+from tenants.database import table
 from tenants.errors import Invalid
 from tenants.permissions import Actor, May
 
+_tasks = table(Task)
 MOST = 10_000
 _EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -105,7 +107,7 @@ def _of_types(name: str, now: Standing) -> dict[str, int]:
 def _at_work(session: Session, business_id: int) -> Sequence[tuple[str, str]]:
     """The claim tokens that are held in a business, each with the types it holds tasks of."""
     # A closed range of leases, and a business in disguise: so un-analysed tables, too, are entered by their index.
-    held = (Task.lease_until.is_not(None), Task.lease_until.between(*_EVER))
-    mine = func.coalesce(Task.business_id, 0) == business_id
-    rows = session.execute(select(Task.claim_token, Task.task_type).where(*held, mine).distinct())
+    held = (_tasks.c.lease_until.is_not(None), _tasks.c.lease_until.between(*_EVER))
+    mine = func.coalesce(_tasks.c.business_id, 0) == business_id
+    rows = session.execute(select(_tasks.c.claim_token, _tasks.c.task_type).where(*held, mine).distinct())
     return [(str(token), type_) for token, type_ in rows]

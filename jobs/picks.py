@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, select, type_coerce, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, select, type_coerce, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import NullType
@@ -18,10 +18,10 @@ from jobs.models import Task
 from jobs.states import State
 from jobs.stretches import Asked, Passed, Place, Stretch
 from tenants.clock import clock
+from tenants.database import table
 from tenants.within import found_by
 
-# The table, not the class: the claim path makes no ORM objects.
-_tasks: Table = Task.__table__  # type: ignore[assignment]
+_tasks = table(Task)
 _NAMES = "id user_id task_type attempts max_attempts priority timeout_seconds claim_alone".split()
 # These as the driver gives them: reading a hundred of them costs more than the statement, and holds SQLite's lock.
 _RAW = [type_coerce(_tasks.c[name], NullType()).label(name) for name in ("payload", "next_try_at", "started_at")]
@@ -57,9 +57,9 @@ def look_ahead(session: Session, business_id: int, name: str, passed: Passed) ->
     """
     about = {"business": business_id, "name": name}
     now, standing = session.connection().execute(select(clock())).scalar_one(), judge.standing(session, business_id)
-    ready = and_(of_types(business_id, name, passed.asked[0]), Task.next_try_at <= levels.now())
+    ready = and_(of_types(business_id, name, passed.asked[0]), _tasks.c.next_try_at <= levels.now())
     for level in [level for level in levels.due(session, business_id, name) if not level.is_rest]:
-        priority, at_one = level.priority, and_(ready, Task.priority == level.priority)
+        priority, at_one = level.priority, and_(ready, _tasks.c.priority == level.priority)
         left = stretches.left(level, passed.places)
         found = _first(session, passed.asked, left, about), *settling.places(session, business_id, standing, at_one)
         first = min((tuple(one) for one in found if one), default=None)
@@ -74,7 +74,7 @@ def is_any(session: Session, asked: Asked, business_id: int, name: str, places: 
 
 def of_types(business_id: Any, name: Any, types: Sequence[str]) -> ColumnElement[bool]:
     """True of the tasks of these types in a queue."""
-    return and_(Task.business_id == business_id, Task.queue == name, Task.task_type.in_(types))
+    return and_(_tasks.c.business_id == business_id, _tasks.c.queue == name, _tasks.c.task_type.in_(types))
 
 
 def best(

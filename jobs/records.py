@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Table, and_, bindparam, insert, literal, null, text, update
+from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, insert, literal, null, text, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -19,9 +19,10 @@ from jobs.context import News
 from jobs.models import UNGROUPED, Entry, Task
 from jobs.states import FINAL, State
 from tenants.clock import clock
+from tenants.database import table
 from tenants.within import Numbers, within
 
-_tasks: Table = Task.__table__  # type: ignore[assignment]
+_tasks, _entries = table(Task), table(Entry)
 _IDS = Numbers(BigInteger())
 INTERRUPTED = "interrupted"
 UNCLAIMED: dict[str, Any] = {"claim_token": null(), "lease_until": null()}
@@ -87,7 +88,7 @@ def tell(session: Session, news: Sequence[tuple[Claim, News]]) -> None:
         )
         if mine.rowcount and said.lines:  # type: ignore[attr-defined]
             about = {"business_id": one.business_id, "task_id": one.id, "attempt": one.attempt}
-            session.execute(insert(Entry.__table__), [{**about, **vars(line)} for line in said.lines])  # type: ignore[arg-type]
+            session.execute(insert(_entries), [{**about, **vars(line)} for line in said.lines])
 
 
 def held(token: str, ids: list[int]) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from jobs.context import TaskContext
 from jobs.models import Task
 from jobs.records import Ended
 from jobs.states import State
-from tenants.database import Base, Sessions, disconnect, transaction
+from tenants.database import Base, Sessions, disconnect, table, transaction
 from tenants.models import Business, User
 
 log = structlog.get_logger()
@@ -71,8 +71,8 @@ def _turn(session: Session, name: str) -> None:
 
 
 def _made(session: Session, what: type[Base], **values: Any) -> int:
-    """The id of a new row. Not by the ORM, whose memory every horse would have and few would use."""
-    made: Any = session.connection().execute(what.__table__.insert(), values)  # type: ignore[attr-defined]
+    """The id of a new row."""
+    made: Any = session.execute(table(what).insert(), values)
     id_: int = made.inserted_primary_key[0]
     return id_
 

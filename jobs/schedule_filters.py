@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from jobs import payloads, task_types
-from jobs.models import Firing, Schedule
+from jobs.schedule_models import Firing, Schedule
 from tenants.permissions import Actor, May
 
 SORTS = ("title", "type", "next", "created")

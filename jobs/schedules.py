@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from jobs import checks, payloads, redaction, submitting, task_types
 from jobs import firings as engine
-from jobs.models import Firing, Schedule
 from jobs.rhythm import Rhythm
+from jobs.schedule_models import Firing, Schedule
 from tenants import audit
 from tenants.clock import clock
 from tenants.database import any_id

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, Table, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, literal, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -21,18 +21,18 @@ from jobs.judge import Standing, Target
 from jobs.models import Pause, Task
 from jobs.states import State
 from tenants.clock import clock
-from tenants.database import on_commit, transaction, unindexed
+from tenants.database import on_commit, table, transaction, unindexed
 from tenants.models import Business
 from tenants.within import Numbers, found_by, within
 
-_tasks: Table = Task.__table__  # type: ignore[assignment]  # the table, not the class: nothing here makes ORM objects
+_tasks = table(Task)
 log = structlog.get_logger()
 
 ANSWER_SECONDS = judge.CLAIM_VALID_SECONDS + 0.010  # so nothing begins any more when a pause answers
 CHUNK = 1000  # rows settled in one transaction
 _FIRST_CHUNK = 50  # the same while somebody waits for the answer: larger ones kept it waiting on a busy PostgreSQL
 _AT_ONCE_SECONDS = 0.05  # spent on settling before the answer; the beat does the rest
-IN_ANY_QUEUE = Task.queue > ""  # the index's second column: else SQLite may take another index
+IN_ANY_QUEUE = _tasks.c.queue > ""  # the index's second column: else SQLite may take another index
 _GAP_SECONDS = 0.01  # between two chunks, and as long as a chunk took: else claims on SQLite wait for all of them
 
 
@@ -47,7 +47,9 @@ def settle(session: Session, business_id: int, chunk: int = CHUNK) -> int:
     if now.ended:
         judge.one_at_a_time(session, business_id)  # a claim would pass over the rows that are locked here
     for id_, target in now.ended.items():
-        left = select(Task.id).where(*_marked(business_id, target, now)).order_by(Task.queue, *Task.claim_order())
+        left = (
+            select(_tasks.c.id).where(*_marked(business_id, target, now)).order_by(_tasks.c.queue, *Task.claim_order())
+        )
         moved += _move(session, left.limit(chunk), State.PENDING)
         if target.business_id is not None and not _is_left(session, business_id, target, now):
             _settled(session, id_)
@@ -76,7 +78,7 @@ def settle_until(ends_at: float, business_id: int, chunk: int = CHUNK, **options
 def bring_back(session: Session, business_id: int, now: Standing, ready: ColumnElement[bool], limit: int) -> None:
     """Unmark, in claim order, what a claim of `limit` tasks may need of the pauses that ended."""
     for target in now.ended.values():
-        best = select(Task.id).where(*_marked(business_id, target, now, ready)).order_by(*Task.claim_order())
+        best = select(_tasks.c.id).where(*_marked(business_id, target, now, ready)).order_by(*Task.claim_order())
         _move(session, best.limit(limit), State.PENDING)
 
 
@@ -85,7 +87,9 @@ def places(
 ) -> list[Row[tuple[datetime, int]]]:
     """Where `bring_back` would find its first tasks, for each pause that ended: when they are due, and their ids."""
     best = [
-        select(Task.next_try_at, Task.id).where(*_marked(business_id, target, now, ready)).order_by(*Task.claim_order())
+        select(_tasks.c.next_try_at, _tasks.c.id)
+        .where(*_marked(business_id, target, now, ready))
+        .order_by(*Task.claim_order())
         for target in now.ended.values()
     ]
     return [row for one in best for row in session.execute(one.limit(1))]
@@ -156,18 +160,18 @@ def _set_aside(session: Session, business_id: int, name: str, now: Standing, chu
     covered = _covered(head, now)
     if not covered and any(not is_due for *_, is_due in head):  # claims pass over those, so more heads are in their way
         for level in levels.due(session, business_id, name):
-            at_one = _head(session, business_id, name, chunk, level.holds(), Task.next_try_at <= levels.now())
+            at_one = _head(session, business_id, name, chunk, level.holds(), _tasks.c.next_try_at <= levels.now())
             covered += _covered(at_one, now)
     if not covered:
         return 0
-    these = within(Task.id, literal(covered, Numbers(BigInteger())))
-    return _move(session, select(Task.id).where(these, unindexed(Task.stands(State.PENDING))), State.PAUSED)
+    these = within(_tasks.c.id, literal(covered, Numbers(BigInteger())))
+    return _move(session, select(_tasks.c.id).where(these, unindexed(Task.stands(State.PENDING))), State.PAUSED)
 
 
 def _head(session: Session, business_id: int, name: str, chunk: int, *where: ColumnElement[bool]) -> Sequence[Row[Any]]:
     """The first tasks of a queue that are like this: each one's id, user, type and whether it is due."""
-    query = select(Task.id, Task.user_id, Task.task_type, Task.next_try_at <= levels.now())
-    query = query.where(Task.business_id == business_id, Task.queue == name, Task.stands(State.PENDING), *where)
+    query = select(_tasks.c.id, _tasks.c.user_id, _tasks.c.task_type, _tasks.c.next_try_at <= levels.now())
+    query = query.where(_tasks.c.business_id == business_id, _tasks.c.queue == name, Task.stands(State.PENDING), *where)
     return session.execute(query.order_by(*Task.claim_order()).limit(chunk)).all()
 
 
@@ -179,16 +183,16 @@ def _marked(
     business_id: int, target: Target, now: Standing, where: ColumnElement[bool] = IN_ANY_QUEUE
 ) -> tuple[ColumnElement[bool], ...]:
     """True of the tasks of an ended pause that are marked still, though no pause holds them any more."""
-    return Task.business_id == business_id, where, Task.stands(State.PAUSED), *_meant(target), now.sparing()
+    return _tasks.c.business_id == business_id, where, Task.stands(State.PAUSED), *_meant(target), now.sparing()
 
 
 def _meant(target: Target) -> list[ColumnElement[bool]]:
     """`target.covering()` such that only the index of marked tasks fits: those by user or type hold whole histories."""
     about: list[ColumnElement[bool]] = []
     if target.user_id is not None:
-        about.append(unindexed(Task.user_id == target.user_id))
+        about.append(unindexed(_tasks.c.user_id == target.user_id))
     if target.task_type is not None:
-        about.append(unindexed(Task.task_type == target.task_type))
+        about.append(unindexed(_tasks.c.task_type == target.task_type))
     return about
 
 
@@ -206,7 +210,9 @@ def _settled(session: Session, pause_id: int) -> None:
 
 
 def _businesses_marked(session: Session, target: Target) -> Sequence[int]:
-    marked = Task.any_waits(Task.business_id == Business.id, IN_ANY_QUEUE, Task.stands(State.PAUSED), *_meant(target))
+    marked = Task.any_waits(
+        _tasks.c.business_id == Business.id, IN_ANY_QUEUE, Task.stands(State.PAUSED), *_meant(target)
+    )
     return session.scalars(select(Business.id).where(marked)).all()
 
 

@@ -22,8 +22,9 @@ from jobs.levels import Level
 from jobs.models import Task
 from jobs.states import State
 from tenants.clock import UtcDateTime
-from tenants.database import BigId
+from tenants.database import BigId, table
 
+_tasks = table(Task)
 LONGEST = 500  # tasks that a claim looks at
 MOST = 50  # that it takes: more take PostgreSQL 20 ms while others set tasks aside
 NEAR = 2_000  # tasks in which nothing must be held, for claims to look and to take as they like
@@ -71,20 +72,20 @@ def _time(name: str) -> Any:
     return bindparam(name, type_=UtcDateTime())
 
 
-_DUE = Task.next_try_at <= levels.now()
-_LEVEL = Task.priority == bindparam("level")
-_LATER = Task.next_try_at > _time("since")
-_BEHIND = and_(Task.next_try_at == _time("at"), Task.id > bindparam("above", type_=BigId))
+_DUE = _tasks.c.next_try_at <= levels.now()
+_LEVEL = _tasks.c.priority == bindparam("level")
+_LATER = _tasks.c.next_try_at > _time("since")
+_BEHIND = and_(_tasks.c.next_try_at == _time("at"), _tasks.c.id > bindparam("above", type_=BigId))
 
 # Each is one range of the index of what is pending. A range from one place to another is several: where many tasks have
 # the same time, SQLite finds no place among them by time and id together. What ends before a task that is due is due.
 KINDS: Mapping[str, ColumnElement[bool]] = {
-    "only": and_(Task.id == bindparam("only"), _DUE),
-    "rest": and_(Task.priority < bindparam("level"), _DUE),
+    "only": and_(_tasks.c.id == bindparam("only"), _DUE),
+    "rest": and_(_tasks.c.priority < bindparam("level"), _DUE),
     "level": and_(_LEVEL, _DUE),
     "later": and_(_LEVEL, _LATER, _DUE),
-    "between": and_(_LEVEL, _LATER, Task.next_try_at < _time("before")),
-    "moment": and_(_LEVEL, _BEHIND, Task.id <= bindparam("up_to", type_=BigId)),
+    "between": and_(_LEVEL, _LATER, _tasks.c.next_try_at < _time("before")),
+    "moment": and_(_LEVEL, _BEHIND, _tasks.c.id <= bindparam("up_to", type_=BigId)),
 }
 
 
@@ -163,7 +164,7 @@ def _end(session: Session, kind: str, about: Mapping[str, Any]) -> Place | None:
 
 @functools.cache
 def _further(kind: str) -> Select[tuple[datetime, int]]:
-    some = _waiting(kind, Task.next_try_at, Task.id)
+    some = _waiting(kind, _tasks.c.next_try_at, _tasks.c.id)
     return some.offset(bindparam("further", type_=Integer)).limit(1)
 
 
@@ -176,5 +177,9 @@ def _held_first(held: tuple[Target, ...], kind: str) -> Select[tuple[int]]:
 
 def _waiting(kind: str, *columns: Any) -> Select[Any]:
     """What is pending in such a stretch, in claim order."""
-    here = (Task.business_id == bindparam("business"), Task.queue == bindparam("name"), Task.stands(State.PENDING))
+    here = (
+        _tasks.c.business_id == bindparam("business"),
+        _tasks.c.queue == bindparam("name"),
+        Task.stands(State.PENDING),
+    )
     return select(*columns).where(*here, KINDS[kind]).order_by(*Task.claim_order())

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     String,
-    Table,
     bindparam,
     cast,
     exists,
@@ -33,14 +32,17 @@ from jobs.checks import New
 from jobs.models import Task, sort_title
 from tenants import direct
 from tenants.clock import clock
-from tenants.database import bound, transaction
+from tenants.database import bound, table, transaction
 from tenants.errors import Invalid
 from tenants.models import Business, Member, User
 from tenants.permissions import Actor, May
 
-_tasks: Table = Task.__table__  # type: ignore[assignment]
-_OPEN = (Business.slug == bindparam("slug"), Business.archived_at.is_(None))
-_AT_HOME = or_(User.is_platform_admin, exists().where(Member.user_id == User.id, Member.business_id == Business.id))
+_tasks, _businesses, _users, _members = map(table, (Task, Business, User, Member))
+_OPEN = (_businesses.c.slug == bindparam("slug"), _businesses.c.archived_at.is_(None))
+_AT_HOME = or_(
+    _users.c.is_platform_admin,
+    exists().where(_members.c.user_id == _users.c.id, _members.c.business_id == _businesses.c.id),
+)
 
 
 class UnknownBusiness(Invalid):
@@ -233,11 +235,11 @@ def _inserting(dialect: str, given: tuple[str, ...], has_user: bool) -> Returnin
     columns: dict[str, Any] = {name: bindparam(name, type_=_tasks.c[name].type) for name in given}
     if "unique_until" in columns:
         columns["unique_until"] = clock(bindparam("unique_until"))
-    columns = {**_defaults(), **columns, "business_id": Business.id, "payload": each.c.value}
-    query = select(*columns.values()).select_from(Business).join(each, true()).where(*_OPEN).order_by(place)
+    columns = {**_defaults(), **columns, "business_id": _businesses.c.id, "payload": each.c.value}
+    query = select(*columns.values()).select_from(_businesses).join(each, true()).where(*_OPEN).order_by(place)
     if has_user:
-        columns["user_id"] = User.id
-        query = query.add_columns(User.id).join(User, User.email == bindparam("email")).where(_AT_HOME)
+        columns["user_id"] = _users.c.id
+        query = query.add_columns(_users.c.id).join(_users, _users.c.email == bindparam("email")).where(_AT_HOME)
     inserted = insert(_tasks).from_select([*columns], query)
     return inserted.returning(_tasks.c.id, _tasks.c.business_id, _tasks.c.queue)
 
@@ -296,7 +298,7 @@ def _text(name: object, error: type[Invalid], field: str) -> str:
 
 def _business_id(connection: Connection, slug: object) -> int:
     name = _text(slug, UnknownBusiness, "business")
-    found = connection.execute(select(Business.id).where(*_OPEN), {"slug": name}).scalar()
+    found = connection.execute(select(_businesses.c.id).where(*_OPEN), {"slug": name}).scalar()
     if found is None:
         raise UnknownBusiness(field="business")
     return int(found)

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from jobs.models import Task
 from jobs.states import FINAL
 from tenants.clock import clock
+from tenants.database import table
 from tenants.errors import Conflict
 
+_tasks = table(Task)
 _LOCK = text("SELECT pg_advisory_xact_lock(:lock)")
 
 
@@ -32,13 +34,13 @@ def keep(session: Session, business_id: int, key: str) -> None:
         digest = hashlib.blake2b(f"{business_id}:{key}".encode(), digest_size=8).digest()
         session.execute(_LOCK, {"lock": int.from_bytes(digest, signed=True)})
     newest = (
-        select(Task.id)
-        .where(Task.business_id == business_id, Task.unique_key == key)
-        .order_by(Task.id.desc())
+        select(_tasks.c.id)
+        .where(_tasks.c.business_id == business_id, _tasks.c.unique_key == key)
+        .order_by(_tasks.c.id.desc())
         .limit(1)
         .scalar_subquery()
     )
-    taken = or_(Task.state.not_in(sorted(FINAL)), Task.unique_until > clock())
-    holder = session.scalar(select(Task.id).where(Task.id == newest, taken))
+    taken = or_(_tasks.c.state.not_in(sorted(FINAL)), _tasks.c.unique_until > clock())
+    holder = session.scalar(select(_tasks.c.id).where(_tasks.c.id == newest, taken))
     if holder is not None:
         raise DuplicateTask(holder)

@@ -7,7 +7,7 @@ import os
 import select
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from sqlalchemy import (
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Table,
     create_engine,
     event,
     literal,
@@ -61,6 +62,15 @@ class BusinessOwned:
     """Mixin of the tables whose rows belong to one business."""
 
     business_id: Mapped[int] = mapped_column(ForeignKey("businesses.id"))
+
+
+def table(of: type[Base]) -> Table:
+    """A model's table, for what every claim asks.
+
+    A statement over classes is the ORM's: it configures all of them, and compiles the statement in a way of its own.
+    That is a megabyte of each horse.
+    """
+    return cast("Table", of.__table__)
 
 
 def any_id(id_: int) -> BindParameter[int]:

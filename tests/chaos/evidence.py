@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.models import Attempt, Firing, Task
+from jobs.models import Attempt, Task
+from jobs.schedule_models import Firing
 from tenants.database import transaction
 from tenants.models import Business, User
 from tests.chaos.journal import Journal, Line, Witness

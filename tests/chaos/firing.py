@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from jobs.models import Schedule
+from jobs.schedule_models import Schedule
 from tenants.clock import clock
 from tenants.database import transaction
 from tests.chaos.evidence import SCHEDULED, Evidence

@@ -17,8 +17,9 @@ from jobs import choices, pauses, settling, submit, task_types
 from jobs.beat import Beat
 from jobs.choices import Choice, Impact, TooMany, UnknownThere
 from jobs.judge import Standing, Target
-from jobs.models import Attempt, Pause, Schedule, Task
+from jobs.models import Attempt, Pause, Task
 from jobs.pauses import NoReason
+from jobs.schedule_models import Schedule
 from tenants import members
 from tenants.clock import clock
 from tenants.database import transaction

@@ -21,8 +21,9 @@ from sqlalchemy.orm import Session
 from jobs import firings, pauses, payloads, queue, redaction, rhythm, schedule_filters, schedules, task_types
 from jobs.beat import Beat
 from jobs.judge import Target
-from jobs.models import Firing, Schedule, Task
+from jobs.models import Task
 from jobs.schedule_filters import ScheduleFilter
+from jobs.schedule_models import Firing, Schedule
 from jobs.scheduler import BeatingScheduler
 from jobs.schedules import Draft
 from tenants.clock import clock

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from jobs import pauses, queue, schedules, turns
 from jobs.judge import Target
-from jobs.models import Schedule
+from jobs.schedule_models import Schedule
 from jobs.scheduler import BeatingScheduler
 from jobs.schedules import Draft
 from tenants.database import transaction

@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Interval, delete, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from jobs.models import Attempt, Entry, Failure, Firing, Limit, Pause, Schedule, Task
+from jobs.models import Attempt, Entry, Failure, Limit, Pause, Task
+from jobs.schedule_models import Firing, Schedule
 from tenants.clock import UtcDateTime, clock
 from tenants.database import transaction
 from tenants.models import AuditEntry

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select, update
 
-from jobs.models import Pause, Schedule
+from jobs.models import Pause
+from jobs.schedule_models import Schedule
 from tenants import members
 from tenants.database import transaction
 from tenants.models import Role, User
