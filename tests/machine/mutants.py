@@ -55,22 +55,22 @@ MUTANTS = [
     Mutant(
         "pause ignores business",
         "jobs.judge:touching",
-        "or_(Pause.business_id.is_(None), Pause.business_id == business_id)",
-        "Pause.id.is_not(None)",
+        "or_(_pauses.c.business_id.is_(None), _pauses.c.business_id == business_id)",
+        "_pauses.c.id.is_not(None)",
     ),
     Mutant("user and type read as either", "jobs.judge:Target.covering", "and_(*about)", "or_(*about)"),
     Mutant(
         "NOT IN drops tasks without a user",
         "jobs.judge:_covering",
-        "and_(Task.user_id.is_not(None), Task.user_id.in_(users))",
-        "Task.user_id.in_(users)",
+        "and_(_tasks.c.user_id.is_not(None), _tasks.c.user_id.in_(users))",
+        "_tasks.c.user_id.in_(users)",
     ),
-    Mutant("ended pause blocks", "jobs.judge:is_open", "Pause.ended_at.is_(None), ", ""),
+    Mutant("ended pause blocks", "jobs.judge:is_open", "_pauses.c.ended_at.is_(None), ", ""),
     Mutant(
         "pause blocks after its time",
         "jobs.judge:is_open",
-        "or_(Pause.until.is_(None), Pause.until > clock())",
-        "Pause.id.is_not(None)",
+        "or_(_pauses.c.until.is_(None), _pauses.c.until > clock())",
+        "_pauses.c.id.is_not(None)",
     ),
     Mutant(
         "released out of order",
@@ -143,7 +143,7 @@ MUTANTS = [
         "len(alone)",
     ),
     # order, limits, turns
-    Mutant("no priority order", "jobs.models:Task.claim_order", "cls.priority.desc(), ", ""),
+    Mutant("no priority order", "jobs.models:Task.claim_order", "tasks.priority.desc(), ", ""),
     Mutant("limits ignored", "jobs.limits:open_types", "if not any_of(name, now):", "if True:"),
     Mutant("beat never wakes", "jobs.beat:Beat.wake_ready", "queue.quietly(self._wake, self._ready())", "pass"),
     Mutant("a lost turn is never replaced", "jobs.beat:Beat._wake", "self._replace_lost(ready)", "pass"),
