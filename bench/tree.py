@@ -12,13 +12,20 @@ _TICK = os.sysconf("SC_CLK_TCK")
 def below(pid: int) -> Iterator[int]:
     """A process and every one below it that lives."""
     yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+    for thread in _threads(pid):
         try:
-            found = children.read_text().split()
+            found = (thread / "children").read_text().split()
         except OSError:  # it ended meanwhile
             continue
         for child in found:
             yield from below(int(child))
+
+
+def _threads(pid: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:  # the same
+        return []
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
