@@ -1,6 +1,7 @@
 """The tables of what runs: tasks, their attempts, entries and failures, and the pause registry.
 
-`jobs.indexes` has their indexes. SQLite gives none of their ids to a second row, as the migrations say.
+`jobs.indexes` has their indexes, `jobs.schedule_models` the tables of schedules. No id is given twice, but a limit's:
+on SQLite the migrations see to that.
 """
 
 from __future__ import annotations

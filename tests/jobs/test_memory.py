@@ -39,9 +39,9 @@ def test_what_takes_tasks_has_loaded_nothing_of_logins_lists_and_servers(started
     assert modules & (LISTS | LOGINS | SERVERS) == set()
 
 
-def test_a_worker_has_loaded_no_other_database_than_its_own(started: dict[str, Any]) -> None:
-    if started["process"] == "jobs.worker":
-        assert [one for one in started["modules"] if one.startswith("sqlalchemy.dialects.")] == []
+@pytest.mark.parametrize("started", ["jobs.worker"], indirect=True)
+def test_a_worker_loads_no_database_before_it_knows_its_own(started: dict[str, Any]) -> None:
+    assert [one for one in started["modules"] if one.startswith("sqlalchemy.dialects.")] == []
 
 
 def test_its_start_needs_no_more_memory_than_what_it_keeps(started: dict[str, Any]) -> None:
